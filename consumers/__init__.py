@@ -1,0 +1,1 @@
+"""Stateless consumers, one file per line of business; `queues.py` says who does what."""

@@ -1,0 +1,1 @@
+"""The transport: opaque events in, the same events out. The only home of aio_pika."""

@@ -1,0 +1,1 @@
+"""Everything an operator touches: settings, wiring, command line, local stack, simulators."""

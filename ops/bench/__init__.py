@@ -1,0 +1,1 @@
+"""Benchmarks: what `system2 bench` measures, each figure taken from work that was really done."""

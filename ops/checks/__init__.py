@@ -1,0 +1,1 @@
+"""What `system2 check` compares, one file for each pair of books."""

@@ -1,0 +1,1 @@
+"""A simulated Meituan Waimai open platform, API v1: pull by day sequence, calls back, pushes."""

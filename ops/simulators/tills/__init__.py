@@ -1,0 +1,1 @@
+"""A fleet of simulated tills, one per store, after docs/till.md."""

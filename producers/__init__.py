@@ -1,0 +1,1 @@
+"""Where orders and facts come in: platforms' words, pull schedule, HTTP ingress."""

@@ -1,0 +1,1 @@
+"""The HTTP ingress: verify, write down, publish, acknowledge; everything else happens later."""

@@ -1,0 +1,1 @@
+"""The platforms' words: one adapter per platform turns its wire format into ours and back."""

@@ -1,0 +1,1 @@
+"""The only home of PostgreSQL: migrations, plain SQL files, one module per family of tables."""
