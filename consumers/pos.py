@@ -108,7 +108,7 @@ async def _post(command: Envelope[Any], store_id: str, body: bytes, tills: Tills
         raise Throttled(f"HTTP {status}", answer.retry_after)
     if status in (401, 403, 404) or 300 <= status < 400:
         raise NotDone(f"HTTP {status}: the till's address or secret is not right")
-    if status == 408 or status >= 500:
+    if status < 200 or status == 408 or status >= 500:
         raise Unclear(f"HTTP {status}")
     return answer
 

@@ -15,8 +15,6 @@ from time import perf_counter
 from typing import Any
 from uuid import uuid4
 
-from pydantic_core import to_json
-
 from consumers.answers import answer_to
 from consumers.local import Units
 from consumers.queues import Queue
@@ -175,7 +173,8 @@ class RemoteLoop:
         desk = self._desk
         try:
             if delivery.queue.endswith(".solo") and len(split(delivery.body)) > 1:
-                await self._split(delivery)
+                await desk.publish_singly(delivery)
+                await self._let_go(delivery)
                 return
             found = desk.read(delivery)
         except Unreadable:
@@ -186,7 +185,7 @@ class RemoteLoop:
         commands = await self._ours({c.id: c for c in found.envelopes}.values())
         desk.taken(self._queue.name, commands)
         if not commands:
-            await delivery.ack()
+            await self._let_go(delivery)
             return
         noted = await self._note(commands, delivery)
         parcel = Parcel(delivery, len(noted))
@@ -194,13 +193,12 @@ class RemoteLoop:
             if command.id in noted:
                 self._open(command, noted[command.id], parcel)
         if not noted:
-            await delivery.ack()
+            await self._let_go(delivery)
 
-    async def _split(self, delivery: Delivery) -> None:
-        queue = delivery.queue.removesuffix(".solo")
-        singles = [self._desk.router.solo(queue, to_json(e)) for e in split(delivery.body)]
-        await self._desk.publish(singles, [delivery])
+    async def _let_go(self, delivery: Delivery) -> None:
+        point(f"{self._queue.name}.ack.before")
         await delivery.ack()
+        point(f"{self._queue.name}.ack.after")
 
     async def _ours(self, envelopes: Iterable[Envelope[Any]]) -> list[Envelope[Any]]:
         """The queue's own commands; whatever else lost its way here is put aside."""
@@ -390,14 +388,9 @@ class RemoteLoop:
         ended, self._ended = self._ended, []
         if not ended:
             return
-        name = self._queue.name
-        outgoing = await self._written(ended)
-        point(f"{name}.publish.before")
-        await self._desk.publish(outgoing)
-        point(f"{name}.publish.after")
+        await self._desk.publish(await self._written(ended))
         for parcel in self._closed(ended):
-            await parcel.delivery.ack()
-        point(f"{name}.ack.after")
+            await self._let_go(parcel.delivery)
         self._report(ended)
 
     async def _written(self, ended: Sequence[Ended]) -> list[Outgoing]:

@@ -90,7 +90,7 @@ class HttpTills:
                 return TillAnswer(response.status, await _read(response), _retry_after(response))
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise NotDone(f"no connection to the till: {error}") from None
-        except (aiohttp.InvalidURL, ValueError) as error:
+        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, ValueError) as error:
             raise NotDone(f"the till's address is not right: {error}") from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unclear(f"no answer from the till: {error!r}") from None

@@ -115,7 +115,17 @@ class Desk:
     ) -> None:
         """Until the broker has it all, or somebody else has got the deliveries."""
         if outgoing:
+            point(f"{self.name}.publish.before")
             await self.persist(lambda: self.publisher.publish(outgoing), deliveries)
+            point(f"{self.name}.publish.after")
+
+    async def publish_singly(self, delivery: Delivery) -> None:
+        """The events of a batch that must be tried alone, back behind their queue. One after the
+        other: those published at once travel as one batch, and would come back as what they were.
+        """
+        queue = delivery.queue.removesuffix(".solo")
+        for event in split(delivery.body):
+            await self.publish([self.router.solo(queue, to_json(event))], [delivery])
 
     def read(self, delivery: Delivery) -> Found:
         """What it holds. Raises Unreadable when nothing in it can be told apart."""
@@ -158,7 +168,9 @@ class Desk:
     async def quarantine(self, letters: Sequence[Letter]) -> None:
         if not letters:
             return
+        point(f"{self.name}.quarantine.before")
         await self.persist(lambda: self.letters.put(letters))
+        point(f"{self.name}.quarantine.after")
         for lost in letters:
             self.observer.count("quarantined_total", queue=lost.queue, reason=lost.reason)
             self.observer.note(
@@ -212,10 +224,8 @@ class BatchLoop:
         if found.envelopes:
             outgoing = [*outgoing, *await self._do(found.envelopes, deliveries)]
         await desk.quarantine(found.letters)
-        if outgoing:
-            point(f"{desk.name}.publish.before")
-            await desk.publish(outgoing, deliveries)
-            point(f"{desk.name}.publish.after")
+        await desk.publish(outgoing, deliveries)
+        point(f"{desk.name}.ack.before")
         for delivery in deliveries:
             await delivery.ack()
         point(f"{desk.name}.ack.after")
@@ -229,7 +239,7 @@ class BatchLoop:
         for delivery in deliveries:
             try:
                 if delivery.queue.endswith(".solo") and len(split(delivery.body)) > 1:
-                    whole.outgoing.extend(self._singles(delivery))
+                    await self._desk.publish_singly(delivery)
                     continue
                 found = self._desk.read(delivery)
             except Unreadable:
@@ -238,10 +248,6 @@ class BatchLoop:
             for all_, these in zip(whole, found, strict=True):
                 all_ += these  # type: ignore[operator]
         return whole
-
-    def _singles(self, delivery: Delivery) -> list[Outgoing]:
-        queue = delivery.queue.removesuffix(".solo")
-        return [self._desk.router.solo(queue, to_json(e)) for e in split(delivery.body)]
 
     async def _do(
         self, envelopes: Sequence[Envelope[Message]], deliveries: Sequence[Delivery], tries: int = 1

@@ -67,6 +67,7 @@ class Entrance:
             return []
         entries = [_entry(source, scope, one) for one in entering]
         await self._quarantine(source, entering)
+        point(f"{self._name}.accept.before")
         accepted = await self._journal.accept(entries, self._clock())
         point(f"{self._name}.accept.after")
         await self.publish([a.entry for a in accepted if a.to_publish], give_up_after)
@@ -81,7 +82,9 @@ class Entrance:
         point(f"{self._name}.publish.before")
         await self._publisher.publish(outgoing, give_up_after)
         point(f"{self._name}.publish.after")
+        point(f"{self._name}.marked.before")
         await self._journal.published(entries, self._clock())
+        point(f"{self._name}.marked.after")
 
     async def _quarantine(self, source: str, entering: Sequence[Entering]) -> None:
         letters = [
@@ -90,7 +93,9 @@ class Entrance:
             if one.problem is not None
         ]
         if letters:
+            point(f"{self._name}.quarantine.before")
             await self._letters.put(letters)
+            point(f"{self._name}.quarantine.after")
             self._observer.count(
                 "quarantined_total", len(letters), queue=self._name, reason="unreadable"
             )

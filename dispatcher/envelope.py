@@ -36,7 +36,10 @@ def _vocabulary(base: type[messages.Message]) -> Iterator[type[messages.Message]
 
 
 TYPES: dict[str, type[messages.Message]] = {
-    kind.__name__: kind for kind in _vocabulary(messages.Message)
+    kind.__name__: kind
+    for base in (messages.Event, messages.Command, messages.PullOrders)
+    for kind in (base, *_vocabulary(base))
+    if not kind.__subclasses__()
 }
 
 

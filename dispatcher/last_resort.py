@@ -52,7 +52,9 @@ class LastResort:
     async def _sent(self, outgoing: Sequence[Outgoing]) -> bool:
         """False when the broker has no place for it now either."""
         try:
+            point(f"{self._desk.name}.publish.before")
             await self._desk.publisher.publish(outgoing)
+            point(f"{self._desk.name}.publish.after")
         except Unroutable:
             return False
         self._desk.observer.note("found again", queue=self._desk.name, events=len(outgoing))

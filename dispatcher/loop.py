@@ -107,9 +107,10 @@ class Dispatcher:
         """One transaction for all of these. Returns what is owed, new and repeated."""
         now = self._clock()
         owed = Owed()
-        batch = self._due(_sorted_once(events), now, owed)
+        once, contradictions = _sorted_once(events)
+        batch = self._due(once, now, owed)
         if batch:
-            await self._transact(batch, now, owed)
+            await self._transact(batch, contradictions, now, owed)
         return owed
 
     def _due(
@@ -125,12 +126,19 @@ class Dispatcher:
                 owed.deadlines.append(again)
         return due
 
-    async def _transact(self, batch: list[Envelope[Event]], now: datetime, owed: Owed) -> None:
+    async def _transact(
+        self,
+        batch: list[Envelope[Event]],
+        contradictions: list[Odd],
+        now: datetime,
+        owed: Owed,
+    ) -> None:
         keys = sorted({event.key for event in batch})
         async with self._store.transaction() as work:
             instances = await work.lock(keys, now)
             stored = await work.stored(batch, instances)
             changes = self._fold(batch, instances, stored, now, owed)
+            changes.odd += contradictions
             await work.write(changes)
             point("dispatcher.commit.before")
         point("dispatcher.commit.after")
@@ -167,11 +175,7 @@ class Dispatcher:
         still stand. The same fact with other content is an alarm.
         """
         self._observer.count("events_total", type=event.type, result="duplicate")
-        if event.fingerprint != before.fingerprint and DEGRADED not in (
-            event.fingerprint,
-            before.fingerprint,
-        ):
-            changes.odd.append(Odd(event, "other_content", "same fact, other content"))
+        changes.odd += _contradiction(event, before.fingerprint)
         owed.commands += [c for c in before.commands if c.id in instance.owed]
         standing = {n: a for n, a in before.armed.items() if instance.armed.get(n) == a}
         owed.deadlines += deadline_events(event, standing, changes.now)
@@ -262,9 +266,10 @@ def _again(event: Envelope[Event], attempt: int) -> Envelope[DeadlineEvent]:
 
 def delay_of(deadline: Envelope[DeadlineEvent], now: datetime) -> timedelta:
     """How long this deadline stays in the lattice from now."""
-    if deadline.attempt:
-        return GRACE
-    return max(deadline.data.due - now, timedelta())
+    rest = deadline.data.due - now
+    if rest > timedelta():
+        return rest
+    return GRACE if deadline.attempt else timedelta()
 
 
 def deadline_events(
@@ -291,9 +296,21 @@ def _deadline(name: str) -> type[DeadlineEvent]:
     return kind
 
 
-def _sorted_once(events: Iterable[Envelope[Event]]) -> list[Envelope[Event]]:
-    """Each event once, in order of arrival within an order, orders in order of their keys."""
+def _sorted_once(
+    events: Iterable[Envelope[Event]],
+) -> tuple[list[Envelope[Event]], list[Odd]]:
+    """Each event once, in order of arrival within an order, orders in order of their keys; and the
+    copies that contradict the one that is kept.
+    """
     once: dict[UUID, Envelope[Event]] = {}
+    odd: list[Odd] = []
     for event in events:
-        once.setdefault(event.id, event)
-    return sorted(once.values(), key=lambda event: event.key)
+        odd += _contradiction(event, once.setdefault(event.id, event).fingerprint)
+    return sorted(once.values(), key=lambda event: event.key), odd
+
+
+def _contradiction(event: Envelope[Event], fingerprint: str | None) -> list[Odd]:
+    """The same fact with other content is an alarm, unless one of the looks was degraded."""
+    if event.fingerprint == fingerprint or DEGRADED in (event.fingerprint, fingerprint):
+        return []
+    return [Odd(event, "other_content", "same fact, other content")]

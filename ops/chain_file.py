@@ -34,12 +34,14 @@ def _timezone(value: str) -> str:
 
 
 def _secret(value: str) -> str:
-    try:
-        key = b64decode(value.removeprefix(SECRET_PREFIX), validate=True)
-    except ValueError:
-        raise ValueError("is not base64 behind whsec_") from None
-    if not value.startswith(SECRET_PREFIX) or len(key) not in SECRET_BYTES:
-        raise ValueError("is not whsec_ and 24 to 64 bytes in base64")
+    """One secret, or two separated by a blank while one replaces the other."""
+    for one in value.split(" ", maxsplit=1):
+        try:
+            key = b64decode(one.removeprefix(SECRET_PREFIX), validate=True)
+        except ValueError:
+            raise ValueError("is not base64 behind whsec_") from None
+        if not one.startswith(SECRET_PREFIX) or len(key) not in SECRET_BYTES:
+            raise ValueError("is not whsec_ and 24 to 64 bytes in base64")
     return value
 
 

@@ -64,10 +64,10 @@ class Fleet:
     async def __aexit__(self, *_: object) -> None:
         try:
             await self.stop()
-            if self._http is not None:
-                await self._http.close()
         finally:
             self._leave_none()
+            if self._http is not None:
+                await self._http.close()
 
     async def run(
         self, name: str, *role: str, environment: Mapping[str, str] | None = None

@@ -88,9 +88,10 @@ class Schedule:
         generations = await self._generations()
         missing = [scope for scope in wanted if scope not in generations]
         for scope in missing:
+            point("schedule.seed.before")
             await self._cursors.seed(*scope, self._clock())
-        if missing:
             point("schedule.seed.after")
+        if missing:
             # Another producer may have been first, and its tick has moved the cursor since.
             generations = await self._generations()
         now = self._clock()

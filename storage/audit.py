@@ -17,7 +17,7 @@ from dispatcher.identity import BUCKETS
 from dispatcher.messages import Command, Event
 from dispatcher.workflow import Fate
 from storage.chain import Account, load_accounts
-from storage.database import Database, Record, Transaction
+from storage.database import SCANNING, Database, Record, Transaction
 from storage.instances import armed_of, event_of
 from storage.queries import load
 
@@ -25,7 +25,11 @@ SQL = load("audit")
 
 MOST_OFFENDERS = 10
 PAGE = 500
-SESSION = {"statement_timeout": "30min", "idle_in_transaction_session_timeout": "30min"}
+SESSION = {
+    **SCANNING,
+    "statement_timeout": "30min",
+    "idle_in_transaction_session_timeout": "30min",
+}
 """A check may take long; for the pool that it is run with."""
 
 _NO_ID = UUID(int=0)

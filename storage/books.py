@@ -11,7 +11,9 @@ SQL = load("books")
 
 
 class BookedOrder(NamedTuple):
-    """One instance. The order itself is missing where only facts about it ever came."""
+    """One instance. The order itself is missing where only facts about it ever came. `pushed`: its
+    ticket may be at the till; `arrived`: it certainly is.
+    """
 
     instance_id: UUID
     state: str
@@ -19,7 +21,8 @@ class BookedOrder(NamedTuple):
     channel_order_id: str | None
     order_no: str | None
     store_id: str | None
-    ticketed: bool
+    pushed: bool
+    arrived: bool
 
 
 class Movement(NamedTuple):

@@ -34,7 +34,15 @@ _HOLD_CODES = frozenset(
 # connection, authorisation, resources, operator, system
 _HOLD_CLASSES = frozenset({"08", "28", "53", "57", "58"})
 
+# Whole tables are read here, not keys looked up.
+SCANNING = {"enable_seqscan": "on", "enable_hashjoin": "on", "enable_mergejoin": "on"}
+
 _SESSION = {
+    # Every statement looks keys up. A plan made while the tables were empty scans them, is kept,
+    # and gets slower with every order; an index and a loop over the keys is right at every size.
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
     # Unnested arrays are estimated too high, and compiling a statement costs more than running it.
     "jit": "off",
     "lock_timeout": "5s",

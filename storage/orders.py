@@ -13,8 +13,13 @@ SQL = load("orders")
 
 
 async def insert(tx: Transaction, orders: Sequence[Order], now: datetime) -> None:
-    """Orders with their lines, recipients and aliases. A completed order replaces its amounts."""
-    orders = sorted(orders, key=lambda order: (bucket_of(order.order_id), order.order_id))
+    """Orders with their lines, recipients and aliases. A completed order replaces its amounts; one
+    that is placed and completed at once comes twice, and the later word counts.
+    """
+    latest: dict[UUID, Order] = {}
+    for order in orders:
+        latest[order.order_id] = _completed(latest.get(order.order_id), order)
+    orders = sorted(latest.values(), key=lambda o: (bucket_of(o.order_id), o.order_id))
     await _insert_orders(tx, orders, now)
     await _insert_lines(tx, orders)
     known = [order for order in orders if order.recipient != Recipient()]
@@ -35,6 +40,18 @@ async def insert(tx: Transaction, orders: Sequence[Order], now: datetime) -> Non
             order_ids=[order_id for order_id, _ in aliases],
             aliases=[alias for _, alias in aliases],
         )
+
+
+def _completed(before: Order | None, after: Order) -> Order:
+    """The later look; what it does not say of the customer, the earlier one may have said."""
+    if before is None:
+        return after
+    kept: dict[str, object] = {}
+    if after.recipient == Recipient():
+        kept["recipient"] = before.recipient
+    if not after.remark:
+        kept["remark"] = before.remark
+    return after.model_copy(update=kept) if kept else after
 
 
 async def _insert_orders(tx: Transaction, orders: Sequence[Order], now: datetime) -> None:

@@ -102,7 +102,9 @@ class FakeStore:
             assert self.events[event.id].fate is Fate.EARLY
             self.events[event.id].fate = fate
         for identifier, name, standing in changes.armed:
-            self.deadlines.setdefault(identifier, {})[name] = standing
+            standings = self.deadlines.setdefault(identifier, {})
+            assert standings.get(name) != standing, f"{name} stood so before: nothing to write"
+            standings[name] = standing
         for identifier, name in changes.disarmed:
             self.deadlines.get(identifier, {}).pop(name, None)
         self.orders += changes.orders

@@ -11,6 +11,10 @@ SELECT /* bench */ current_setting('fsync') AS fsync,
 -- name: bench_extension
 CREATE /* bench */ EXTENSION IF NOT EXISTS pg_stat_statements;
 
+-- name: bench_analyze
+-- Tables this young have no statistics yet; comparing the books takes many times as long without.
+ANALYZE /* bench */;
+
 -- name: bench_backend
 -- The server's processes are this one's siblings.
 SELECT /* bench */ pg_backend_pid();

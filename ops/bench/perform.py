@@ -10,6 +10,7 @@ from typing import Protocol
 import uvloop
 
 from ops import check
+from ops.bench.counts import SQL
 from ops.bench.figures import Figures
 from ops.bench.scenery import Scene, set_up
 from ops.bench.stage import Stage, Tell
@@ -70,6 +71,7 @@ async def measured(bench: Bench, endpoints: Endpoints, logs: Path, tell: Tell) -
     async with set_up(endpoints, example, logs, bench.scene, tell) as stage:
         figures = await bench.run(stage)
         tell("comparing the books")
+        await stage.database.execute(SQL["bench_analyze"])
         findings = await check.run(
             stage.place.database_url,
             stage.place.amqp_url,

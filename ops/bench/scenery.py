@@ -11,11 +11,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import aiohttp
 
-from dispatcher.ports import NullObserver
+from dispatcher.ports import NullObserver, Observer
 from dispatcher.rabbit.deploy import deploy
 from dispatcher.rabbit.publish import Publisher
 from dispatcher.rabbit.topology import Topology
@@ -29,7 +29,7 @@ from ops.fleet import Fleet, free_port
 from ops.stack.local import Endpoints
 from ops.wiring import PlatformBook, router_of, topology_of
 from storage import cursors
-from storage.database import Database
+from storage.database import SCANNING, Database
 from storage.migrate import migrate
 
 PROCESSES: Mapping[str, Sequence[str]] = {
@@ -75,11 +75,10 @@ async def set_up(
         topology = topology_of(settings.load({**settings.given(), **environ}))
         chain = await asyncio.to_thread(_read, example, environ)
         await _furnish(place, chain, topology)
-        publishes, name = Publishes(), "bench"
-        url, amqp_url = place.database_url, place.amqp_url
+        publishes = Publishes()
         async with (
-            Database.open(url, observer=publishes, name=name, max_size=1) as database,
-            Publisher(amqp_url, publishes, name, topology.marker) as publisher,
+            _database(place.database_url, publishes) as database,
+            Publisher(place.amqp_url, publishes, "bench", topology.marker) as publisher,
             Fleet(environ, logs) as fleet,
         ):
             conditions = await _conditions(database)
@@ -100,6 +99,14 @@ async def set_up(
                 public_url=environ["SYSTEM2_PUBLIC_URL"],
                 tell=tell,
             )
+
+
+@asynccontextmanager
+async def _database(url: str, observer: Observer) -> AsyncIterator[Database]:
+    """One connection that stays: a new one would ask the catalogue, and that would be counted."""
+    how: dict[str, Any] = {"name": "bench", "max_size": 1, "settings": SCANNING}
+    async with Database.open(url, observer=observer, **how) as database:
+        yield database
 
 
 def _environment(place: Place, ports: Mapping[str, int]) -> dict[str, str]:
@@ -124,8 +131,7 @@ def _read(example: Path, environ: Mapping[str, str]) -> ChainFile:
 async def _furnish(place: Place, chain: ChainFile, topology: Topology) -> None:
     """Schema, chain and paused pulls in the database; exchanges and queues at the broker."""
     await migrate(place.database_url)
-    url, observer = place.database_url, NullObserver()
-    async with Database.open(url, observer=observer, name="bench", max_size=1) as database:
+    async with _database(place.database_url, NullObserver()) as database:
         await load.load(database, chain, datetime.now(UTC))
         await _pause_pulls(database)
     await deploy(place.amqp_url, topology)

@@ -96,16 +96,15 @@ class Stage:
     async def until(self, what: str, wanted: int, count: Callable[[], Awaitable[int]]) -> None:
         """Wait until there are so many. Raises Stuck when no more come, NotReady after a death."""
         most, until = -1, 0.0
-        while (found := await count()) < wanted:
+        while (found := await self._look(count)) < wanted:
             if found > most:
                 most, until = found, monotonic() + PATIENCE_SECONDS
             if monotonic() > until:
                 raise Stuck(f"{found} of {wanted} {what}; none for {PATIENCE_SECONDS:.0f} s")
-            self.all_alive()
             await asyncio.sleep(LOOK_SECONDS)
 
-    def all_alive(self) -> None:
-        """Raises NotReady if a process has ended by itself."""
+    async def _look(self, count: Callable[[], Awaitable[int]]) -> int:
         for name in self.fleet.ended_by_themselves():
             log = self.fleet.members[name].log
             raise NotReady(f"{name} ended by itself: {last_words(log)} ({log})")
+        return await count()

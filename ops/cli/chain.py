@@ -32,6 +32,7 @@ def load(file: File, as_json: AsJson = False) -> None:
         typer.echo(json.dumps(loaded._asdict()))
     else:
         typer.echo(_sentence(loaded))
+        typer.echo("Restart takeaway, producer and http to see new accounts or codes.", err=True)
 
 
 async def _load(url: str, chain: ChainFile) -> loading.Loaded:

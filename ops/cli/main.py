@@ -36,6 +36,8 @@ COMMANDS = {
     "load": Command("ops.cli.chain:load", "Load accounts, stores, items and opening stock."),
     "orders": Command("ops.cli.orders:app", "Look an order up: where it stands, every hop."),
     "check": Command("ops.cli.check:check", "Compare all books; exit 1 if anything is off."),
+    "docs": Command("ops.cli.docs:app", "Print the generated pages of the documentation."),
+    "bench": Command("ops.cli.bench:app", "Measure throughput, latency and what idleness costs."),
 }
 
 FAILURE, INTERRUPTED, UNAVAILABLE = 1, 130, 69
@@ -89,7 +91,9 @@ def _load(place: str) -> typer.Typer | Callable[..., None]:
 
 
 def _sentence(error: Exception) -> str:
-    return str(error) or (type(error).__doc__ or type(error).__name__).strip()
+    from ops.observability.masking import mask
+
+    return mask(str(error) or (type(error).__doc__ or type(error).__name__).strip())
 
 
 def _exit_code(error: Exception) -> int:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from ops.demo import report
 from ops.demo.play import Options, Play, Played
+from ops.demo.script import PLATFORMS
 from ops.demo.show import Show
 from ops.demo.stage import PROCESSES, SIMULATORS, Stage, set_up
 from ops.demo.verdict import Verdict
@@ -105,9 +106,11 @@ class Performance:
 
     async def _keep(self, stage: Stage, task: "asyncio.Task[object]") -> None:
         """Until Ctrl-C, which is no accident here."""
-        for name in SIMULATORS:
-            self._show.say(f"{name} listens at {stage.fleet.members[name].url}")
-        self._show.say("Everything stays up until Ctrl-C.")
+        shop = stage.fleet.members[PLATFORMS[0]].url
+        self._show.say(
+            f"\nEverything stays up until Ctrl-C. Order something yourself:\n"
+            f"  curl -d '{{}}' {shop}/_sim/orders"
+        )
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:

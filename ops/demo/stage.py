@@ -19,6 +19,7 @@ from dispatcher.rabbit.topology import Topology
 from ops import check, load, settings
 from ops.chain_file import ChainFile
 from ops.checks.books import Books
+from ops.checks.finding import Finding
 from ops.demo.books import PartnerBooks, read_platform, read_tills
 from ops.demo.place import Place, own_place
 from ops.demo.script import PLATFORMS, Body, chain_text
@@ -105,17 +106,19 @@ class Stage:
             topology=self._topology,
             wait_seconds=CHECK_SECONDS,
         )
-        return [
-            f"{finding.claim}: not so for {finding.total}, such as {finding.offenders[0]}"
-            for finding in findings
-            if not finding.ok
-        ]
+        return [_sentence(finding) for finding in findings if not finding.ok]
 
     async def timeline(self, order_id: UUID) -> Timeline:
         return await timeline(self._database, order_id)
 
     async def states(self) -> dict[str, int]:
         return await books.states(self._database)
+
+
+def _sentence(finding: Finding) -> str:
+    subject, why = finding.offenders[0] if finding.offenders else ("", "")
+    claim = f"check {finding.check}: {finding.claim}"
+    return f"{claim}; not so for {finding.total}, such as {subject} {why}".rstrip()
 
 
 @asynccontextmanager

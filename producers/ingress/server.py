@@ -97,7 +97,7 @@ class Ingress:
             except PipelineError as error:
                 return self._refused(route, names, error)
             point("ingress.acknowledge.before")
-            return web.Response(body=answer.body, headers={"Content-Type": answer.content_type})
+            return _Acknowledgement(body=answer.body, headers={"Content-Type": answer.content_type})
 
         return handle
 
@@ -152,6 +152,14 @@ class Ingress:
                 return problem(503, NOT_NOW, COME_AGAIN)
             self._observer.note("bug", level="error", route=route, error=traceback_of(error))
             return problem(500, "we failed at it; send it again", {})
+
+
+class _Acknowledgement(web.Response):
+    """The answer after which the sender forgets what it sent."""
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        await super().write_eof(data)
+        point("ingress.acknowledge.after")
 
 
 def problem(status: int, detail: str, headers: Mapping[str, str]) -> web.Response:

@@ -1,8 +1,16 @@
 -- Read whole, after the work is done: for comparing our books with those of others.
 
 -- name: list_orders
--- Every order with where it ended, and whether its till ever answered for the ticket.
+-- Every order with where it ended. A ticket was pushed once its body was rendered; it has certainly
+-- arrived if the till answered a call, or spoke about it later.
 SELECT i.instance_id, i.state, o.channel, o.channel_order_id, o.order_no, o.store_id,
+       EXISTS (
+         SELECT 1
+         FROM inbox x
+         WHERE x.bucket = i.bucket
+           AND x.consumer = 'pos.push'
+           AND x.order_id = i.instance_id
+       ) AS pushed,
        EXISTS (
          SELECT 1
          FROM deliveries d
@@ -10,7 +18,13 @@ SELECT i.instance_id, i.state, o.channel, o.channel_order_id, o.order_no, o.stor
            AND d.order_id = i.instance_id
            AND d.queue = 'pos.push'
            AND d.outcome = 'answered'
-       ) AS ticketed
+       ) OR EXISTS (
+         SELECT 1
+         FROM events e
+         WHERE e.bucket = i.bucket
+           AND e.instance_id = i.instance_id
+           AND e.source LIKE '/tills/%'
+       ) AS arrived
 FROM instances i
 LEFT JOIN orders o ON o.bucket = i.bucket AND o.order_id = i.instance_id;
 

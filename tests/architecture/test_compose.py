@@ -56,8 +56,6 @@ def test_what_is_mounted_exists(name: str) -> None:
     for volume in SERVICES[name].get("volumes", []):
         source = volume.split(":")[0]
         assert (ROOT / source).exists() if source.startswith("./") else source in COMPOSE["volumes"]
-    for config in SERVICES[name].get("configs", []):
-        assert config["source"] in COMPOSE["configs"]
 
 
 @pytest.mark.parametrize("name", sorted(OURS))

@@ -31,7 +31,6 @@ from dispatcher.workflow import (
     attended,
     deadline,
     late,
-    settled,
     step,
 )
 from dispatcher.workflows import ALL, BORN_WITH
@@ -180,20 +179,6 @@ def test_every_rule_has_a_table_that_breaks_it() -> None:
 def test_a_command_with_two_queues_is_told() -> None:
     found = verify(TAKEAWAY_V1, [*QUEUES, QUEUES[0]], UNDOS["takeaway"])
     assert found[0].problems == ("DeductStock is carried by stock.deduct and stock.deduct",)
-
-
-@pytest.mark.parametrize(
-    "second",
-    [
-        step("COOKING", MealReady, "READY"),
-        late(MealReady, "COOKING"),
-        settled("FINISHING", "CLOSED"),
-        deadline(StoreSilent, "COOKING", hours=1),
-    ],
-)
-def test_two_rows_for_one_pair_are_refused(second: Row) -> None:
-    with pytest.raises(ValueError, match="two rows"):
-        Workflow("takeaway", 1, *TABLE, second)
 
 
 # -- what is released stays ----------------------------------------------------------------------

@@ -30,5 +30,5 @@ async def in_memory() -> AsyncIterator[Place]:
 
 
 class TestUnitsInMemory(UnitContract):
-    def place(self, request: Any) -> Any:
+    def place(self) -> Any:
         return in_memory()

@@ -8,7 +8,6 @@ from uuid import UUID, uuid4
 
 from consumers.local import Units
 from consumers.stock import deduct_stock, return_stock
-from dispatcher.identity import store_bucket
 from dispatcher.inbox import Arrival
 from dispatcher.messages import DeductStock, ReturnStock, StockLine
 from tests.builders import NOON, a_command
@@ -55,16 +54,14 @@ async def returned(place: Place, *commands: Any) -> None:
 class UnitContract:
     """Subclass and say where: every method is a test."""
 
-    def place(self, request: Any) -> AbstractAsyncContextManager[Place]:
+    def place(self) -> AbstractAsyncContextManager[Place]:
         raise NotImplementedError
 
     # -- the inbox ---------------------------------------------------------------------------
 
-    async def test_what_is_noted_first_is_new_and_what_comes_again_is_not(
-        self, request: Any
-    ) -> None:
+    async def test_what_is_noted_first_is_new_and_what_comes_again_is_not(self) -> None:
         arrival = an_arrival(b"as rendered")
-        async with self.place(request) as place:
+        async with self.place() as place:
             async with place.units.transaction() as unit:
                 first = await unit.note(QUEUE, [arrival], NOON)
             async with place.units.transaction() as unit:
@@ -72,11 +69,9 @@ class UnitContract:
         assert first[arrival.command_id] == (True, b"as rendered", None)
         assert again[arrival.command_id] == (False, b"as rendered", None)
 
-    async def test_what_is_noted_in_a_broken_transaction_was_never_noted(
-        self, request: Any
-    ) -> None:
+    async def test_what_is_noted_in_a_broken_transaction_was_never_noted(self) -> None:
         arrival = an_arrival()
-        async with self.place(request) as place:
+        async with self.place() as place:
             try:
                 async with place.units.transaction() as unit:
                     await unit.note(QUEUE, [arrival], NOON)
@@ -87,17 +82,17 @@ class UnitContract:
                 noted = await unit.note(QUEUE, [arrival], NOON)
         assert noted[arrival.command_id].first_time
 
-    async def test_one_command_may_be_noted_by_two_consumers(self, request: Any) -> None:
+    async def test_one_command_may_be_noted_by_two_consumers(self) -> None:
         arrival = an_arrival()
-        async with self.place(request) as place, place.units.transaction() as unit:
+        async with self.place() as place, place.units.transaction() as unit:
             await unit.note(QUEUE, [arrival], NOON)
             other = await unit.note("stock.return", [arrival], NOON)
         assert other[arrival.command_id].first_time
 
-    async def test_the_first_answer_stands_whoever_answers_later(self, request: Any) -> None:
+    async def test_the_first_answer_stands_whoever_answers_later(self) -> None:
         arrival = an_arrival()
         key = arrival.bucket, arrival.command_id
-        async with self.place(request) as place:
+        async with self.place() as place:
             async with place.units.transaction() as unit:
                 await unit.note(QUEUE, [arrival], NOON)
                 first = await unit.answer(QUEUE, {key: {"said": "yes"}}, NOON)
@@ -109,40 +104,38 @@ class UnitContract:
 
     # -- the shelf ---------------------------------------------------------------------------
 
-    async def test_an_order_gets_all_of_its_items_or_none(self, request: Any) -> None:
-        async with self.place(request) as place:
+    async def test_an_order_gets_all_of_its_items_or_none(self) -> None:
+        async with self.place() as place:
             store = await place.opens(beef=10, tea=1)
             answers = await deducted(place, deduct(store, beef=2, tea=2), deduct(store, beef=2))
             assert answers == ["StockShort", "StockDeducted"]
             assert await place.on_hand(store) == {"beef": 8, "tea": 1}
 
-    async def test_in_one_batch_the_first_come_are_served(self, request: Any) -> None:
-        async with self.place(request) as place:
+    async def test_in_one_batch_the_first_come_are_served(self) -> None:
+        async with self.place() as place:
             store = await place.opens(beef=5)
             answers = await deducted(place, *(deduct(store, beef=many) for many in (2, 4, 3, 1)))
             assert answers == ["StockDeducted", "StockShort", "StockDeducted", "StockShort"]
             assert await place.on_hand(store) == {"beef": 0}
 
-    async def test_an_item_of_which_a_store_keeps_no_stock_moves_nothing(
-        self, request: Any
-    ) -> None:
-        async with self.place(request) as place:
+    async def test_an_item_of_which_a_store_keeps_no_stock_moves_nothing(self) -> None:
+        async with self.place() as place:
             store = await place.opens(beef=5)
             order = deduct(store, beef=1, umbrella=3)
             assert await deducted(place, order, deduct(store)) == ["StockDeducted"] * 2
             await returned(place, give_back(order))
             assert await place.on_hand(store) == {"beef": 5}
 
-    async def test_an_order_deducted_twice_is_deducted_once(self, request: Any) -> None:
-        async with self.place(request) as place:
+    async def test_an_order_deducted_twice_is_deducted_once(self) -> None:
+        async with self.place() as place:
             store = await place.opens(beef=5)
             order = deduct(store, beef=2)
             assert await deducted(place, order, order) == ["StockDeducted"] * 2
             await deducted(place, order)
             assert await place.on_hand(store) == {"beef": 3}
 
-    async def test_what_was_deducted_is_put_back_once(self, request: Any) -> None:
-        async with self.place(request) as place:
+    async def test_what_was_deducted_is_put_back_once(self) -> None:
+        async with self.place() as place:
             store = await place.opens(beef=5)
             order = deduct(store, beef=2)
             await deducted(place, order)
@@ -150,10 +143,8 @@ class UnitContract:
             await returned(place, give_back(order))
             assert await place.on_hand(store) == {"beef": 5}
 
-    async def test_a_return_that_overtakes_its_deduction_is_respected_by_it(
-        self, request: Any
-    ) -> None:
-        async with self.place(request) as place:
+    async def test_a_return_that_overtakes_its_deduction_is_respected_by_it(self) -> None:
+        async with self.place() as place:
             store = await place.opens(beef=5)
             order = deduct(store, beef=2)
             await returned(place, give_back(order))
@@ -161,19 +152,16 @@ class UnitContract:
             assert await place.on_hand(store) == {"beef": 5}
             assert await place.booked(store) == ["given_up"]
 
-    async def test_a_short_order_holds_nothing_and_its_return_puts_nothing_back(
-        self, request: Any
-    ) -> None:
-        async with self.place(request) as place:
+    async def test_a_short_order_holds_nothing_and_its_return_puts_nothing_back(self) -> None:
+        async with self.place() as place:
             store = await place.opens(beef=1)
             order = deduct(store, beef=2)
             assert await deducted(place, order) == ["StockShort"]
             await returned(place, give_back(order))
             assert await place.on_hand(store) == {"beef": 1}
 
-    async def test_stores_share_a_batch_but_no_stock(self, request: Any) -> None:
-        async with self.place(request) as place:
+    async def test_stores_share_a_batch_but_no_stock(self) -> None:
+        async with self.place() as place:
             one, other = await place.opens(beef=1), await place.opens(beef=1)
             answers = await deducted(place, *(deduct(store, beef=1) for store in (one, other, one)))
             assert answers == ["StockDeducted", "StockDeducted", "StockShort"]
-            assert store_bucket(one) != store_bucket(other)

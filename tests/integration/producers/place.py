@@ -8,7 +8,7 @@ import asyncio
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -81,11 +81,16 @@ class Place(NamedTuple):
     database: Database
     publisher: Publisher
     topology: Topology
+    settled: asyncio.Event
 
     async def rows(self, webhook_id: str) -> list[bool]:
         """Whether the rows of this id are published."""
         found = await self.database.fetch(SQL["test_rows"])
         return [row["published"] for row in found if row["key"] == webhook_id]
+
+    async def all_published(self, webhook_ids: Collection[str]) -> bool:
+        found = await self.database.fetch(SQL["test_rows"])
+        return {row["key"] for row in found if row["published"]} >= set(webhook_ids)
 
 
 @asynccontextmanager
@@ -99,9 +104,15 @@ async def place(
     ):
         journal = JournalStore(database)
         backlog = Backlog(journal, publisher, router(wanted), observer, now)
-        again = AtEachConnect(publisher, backlog.publish_all, observer, look_seconds=0.02)
+        first = asyncio.Event()
+
+        async def publish_all() -> None:
+            await backlog.publish_all()
+            first.set()
+
+        again = AtEachConnect(publisher, publish_all, observer, look_seconds=0.02)
         way = Entrance(
-            "http", OneBodyPerKey(journal), publisher, router(wanted), LetterStore(database),
+            "ingress", OneBodyPerKey(journal), publisher, router(wanted), LetterStore(database),
             observer, now,
         )  # fmt: skip
         door = Door(way, observer, again.ask)
@@ -110,7 +121,7 @@ async def place(
         stopping = asyncio.Event()
         async with ingress.serving():
             running = asyncio.create_task(again.run(stopping))
-            yield Place(ingress, database, publisher, wanted)
+            yield Place(ingress, database, publisher, wanted, first)
             stopping.set()
             await running
 

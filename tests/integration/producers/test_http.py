@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -143,6 +144,14 @@ async def test_a_bad_callback_gets_a_status_and_a_sentence(
     assert len(it.journal.rows) == 1
 
 
+async def test_a_stale_callback_is_counted_as_a_replay() -> None:
+    request = signed(call(), at=NOW - timedelta(seconds=301))
+    async with stage() as it:
+        told = await it.send(PATH, request.body, headers=request.headers)
+    assert (told.status, "webhook-timestamp" in told.sentence) == (401, True)
+    assert it.books.counts["ingress_rejected_total till replay"] == 1
+
+
 async def test_a_contradiction_is_told_apart_from_a_repeat() -> None:
     async with stage() as it:
         statuses = [
@@ -207,7 +216,7 @@ async def test_troubles_of_ours_say_come_again_and_nothing_else(
 async def test_what_takes_too_long_is_answered_in_time_and_finished_all_the_same() -> None:
     async with stage(answer_seconds=0.05) as it:
         it.bench.go_on.clear()
-        told = await it.send("/platforms/mt/a/paid")
+        told = await asyncio.wait_for(it.send("/platforms/mt/a/paid"), 5)
         it.bench.go_on.set()
         await asyncio.wait_for(it.bench.ended.wait(), 5)
     assert (told.status, told.headers["Retry-After"]) == (503, "2")

@@ -3,11 +3,12 @@
 import asyncio
 import json
 from collections.abc import Awaitable
-from typing import Any
+from functools import partial
 from uuid import uuid4
 
 import pytest
 
+from dispatcher.rabbit.topology import Topology
 from tests.integration.producers.place import call, facts, mortal, place, topology
 from tests.integration.rabbit.broker import cable, until
 from tests.unit.producers import doubles
@@ -23,8 +24,8 @@ async def _answered(port: int, name: str) -> bool:
     return await call(port, READY, name) == 200
 
 
-def _events(body: bytes) -> list[Any]:
-    return list(json.loads(body))
+async def _ids(amqp_url: str, wanted: Topology) -> set[str]:
+    return {e["id"] for body in await facts(amqp_url, wanted) for e in json.loads(body)}
 
 
 async def test_a_hundred_equal_callbacks_at_once_are_one_row_and_one_event(
@@ -32,13 +33,12 @@ async def test_a_hundred_equal_callbacks_at_once_are_one_row_and_one_event(
 ) -> None:
     wanted, name = await topology(amqp_url), uuid4().hex
     async with place(stocked_url, amqp_url, wanted) as here:
-        await until(lambda: here.publisher.connected, "connected")
+        await until(here.settled.is_set, "connected")
         port = here.ingress.port
         statuses = await asyncio.gather(*(call(port, READY, name) for _ in range(100)))
         assert await here.rows(name) == [True]
     assert set(statuses) == {200}
-    ids = {event["id"] for body in await facts(amqp_url, wanted) for event in _events(body)}
-    assert len(ids) == 1
+    assert len(await _ids(amqp_url, wanted)) == 1
 
 
 async def test_a_repeat_of_what_is_published_is_not_published_again(
@@ -46,21 +46,24 @@ async def test_a_repeat_of_what_is_published_is_not_published_again(
 ) -> None:
     wanted, name = await topology(amqp_url), uuid4().hex
     async with place(stocked_url, amqp_url, wanted) as here:
-        await until(lambda: here.publisher.connected, "connected")
+        await until(here.settled.is_set, "connected")
+        assert await call(here.ingress.port, READY, name) == 200
+        await until(lambda: _published(here.rows(name)), "published")
+        assert await facts(amqp_url, wanted)
         assert [await call(here.ingress.port, READY, name) for _ in range(3)] == [200] * 3
-    assert len(await facts(amqp_url, wanted)) == 1
+        assert await facts(amqp_url, wanted) == []
 
 
-async def test_one_id_is_good_for_one_body_whatever_ticket_it_names(
+async def test_the_same_id_with_another_body_is_refused_each_time(
     stocked_url: str, amqp_url: str
 ) -> None:
     wanted, name = await topology(amqp_url), uuid4().hex
     async with place(stocked_url, amqp_url, wanted) as here:
-        await until(lambda: here.publisher.connected, "connected")
+        await until(here.settled.is_set, "connected")
         other = doubles.call("ticket.refused")
         statuses = [await call(here.ingress.port, body, name) for body in (READY, other, other)]
     assert statuses == [200, 409, 409]
-    assert len(await facts(amqp_url, wanted)) == 1
+    assert len(await _ids(amqp_url, wanted)) == 1
 
 
 async def test_while_the_broker_is_away_the_row_is_enough_and_goes_out_at_the_reconnect(
@@ -68,7 +71,7 @@ async def test_while_the_broker_is_away_the_row_is_enough_and_goes_out_at_the_re
 ) -> None:
     wanted, name = await topology(amqp_url), uuid4().hex
     async with cable(amqp_url) as broker, place(stocked_url, broker.url, wanted) as here:
-        await until(lambda: here.publisher.connected, "connected")
+        await until(here.settled.is_set, "connected")
         broker.unplugged = True
         broker.cut()
         assert await call(here.ingress.port, READY, name) == 200
@@ -110,9 +113,9 @@ async def test_a_database_that_does_not_answer_keeps_no_sender_waiting(
 @pytest.mark.parametrize(
     "point",
     [
-        "http.accept.after:1",
-        "http.publish.before:1",
-        "http.publish.after:1",
+        "ingress.accept.after:1",
+        "ingress.publish.before:1",
+        "ingress.publish.after:1",
         "ingress.acknowledge.before:1",
     ],
 )
@@ -127,8 +130,7 @@ async def test_a_crash_after_the_row_loses_nothing(
         await until(lambda: _published(here.rows(name)), "published at the next start")
         assert await call(here.ingress.port, READY, name) == 200
         assert await here.rows(name) == [True]
-    ids = {event["id"] for body in await facts(amqp_url, wanted) for event in _events(body)}
-    assert len(ids) == 1
+    assert len(await _ids(amqp_url, wanted)) == 1
 
 
 @pytest.mark.parametrize(
@@ -138,7 +140,7 @@ async def test_a_crash_in_the_backlog_leaves_it_to_the_next_process(
     stocked_url: str, amqp_url: str, point: str
 ) -> None:
     wanted, name = await topology(amqp_url), uuid4().hex
-    async with mortal(stocked_url, amqp_url, wanted, "http.accept.after:1") as (process, port):
+    async with mortal(stocked_url, amqp_url, wanted, "ingress.accept.after:1") as (process, port):
         assert await call(port, READY, name) == 0
         await process.wait()
     async with mortal(stocked_url, amqp_url, wanted, point) as (process, port):
@@ -162,5 +164,4 @@ async def test_two_producers_share_a_backlog_without_waiting_for_each_other(
             calls = (call(one.ingress.port, READY, name) for name in names)
             assert set(await asyncio.gather(*calls)) == {200}
             broker.unplugged = False
-            for name in names:
-                await until(lambda name=name: _published(other.rows(name)), "published")
+            await until(partial(other.all_published, names), "published")

@@ -35,7 +35,9 @@ async def until(true: Callable[[], bool], what: str) -> None:
     """Wait for a condition."""
     try:
         async with asyncio.timeout(PATIENCE):
-            while not true():
+            while True:
+                if true():
+                    return
                 await asyncio.sleep(0.002)
     except TimeoutError:
         raise AssertionError(f"never came true: {what}") from None
@@ -143,9 +145,14 @@ class FakePublisher:
         self.sent: list[Outgoing] = []
         self.publishes = 0
         self.failing: list[Exception] = []
+        self.watching: Callable[[], None] = lambda: None
+        self.gate: asyncio.Event | None = None
 
     async def publish(self, items: Sequence[Outgoing], give_up_after: float | None = None) -> None:
         self.publishes += 1
+        self.watching()
+        if self.gate:
+            await self.gate.wait()
         if self.failing:
             raise self.failing.pop()
         self.sent += items
@@ -197,18 +204,21 @@ class Books:
 
 
 class FakeUnits:
-    """consumers.local.Units in memory, one transaction at a time. `failing` breaks commits."""
+    """consumers.local.Units in memory, one transaction at a time. `failing` breaks commits; an
+    answer with `cannot_store` in it breaks its transaction.
+    """
 
     def __init__(self) -> None:
         self.books = Books()
         self.commits = 0
         self.failing: list[Exception] = []
+        self.cannot_store = "\0"
         self._one_at_a_time = asyncio.Lock()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator["FakeUnit"]:
         async with self._one_at_a_time:
-            unit = FakeUnit(deepcopy(self.books))
+            unit = FakeUnit(deepcopy(self.books), self.cannot_store)
             yield unit
             if self.failing:
                 raise self.failing.pop()
@@ -228,8 +238,9 @@ def _json(answer: Any) -> dict[str, Any]:
 class FakeUnit:
     """One transaction: the inbox and, for the stock, the shelf."""
 
-    def __init__(self, books: Books) -> None:
+    def __init__(self, books: Books, cannot_store: str) -> None:
         self.books = books
+        self._cannot_store = cannot_store
 
     def shelf(self, now: datetime) -> "FakeShelf":
         return FakeShelf(self.books)
@@ -251,6 +262,8 @@ class FakeUnit:
     ) -> dict[UUID, Answer]:
         standing = {}
         for (_, command_id), answer in answers.items():
+            if self._cannot_store in str(_json(answer)):
+                raise ValueError("unsupported Unicode escape sequence")
             known = self.books.inbox[consumer, command_id]
             if known.answer is None:
                 stored = Noted(False, known.body, _json(answer))

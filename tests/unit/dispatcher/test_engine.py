@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from dispatcher.engine import NEVER_BORN_AFTER, Armed, Instance, fold, is_stale
+from dispatcher.engine import NEVER_BORN_AFTER, Armed, Instance, Workflows, fold, is_stale
 from dispatcher.identity import command_id, fact_id
 from dispatcher.messages import (
     CancelRefused,
@@ -42,7 +42,9 @@ from dispatcher.messages import (
     TicketUnknown,
     UndoOverdue,
 )
-from dispatcher.workflow import UNBORN, Fate
+from dispatcher.workflow import UNBORN, Fate, Workflow, deadline
+from dispatcher.workflows import ALL, BORN_WITH
+from dispatcher.workflows.takeaway import TAKEAWAY_V1
 from tests.builders import NOON, a_birth, a_line, an_event, an_order
 from tests.unit.dispatcher.life import LIVES, Life
 
@@ -82,12 +84,15 @@ def test_an_order_goes_from_platform_to_till_and_back() -> None:
 
 
 def test_the_platform_hears_the_pickup_code_and_when_the_meal_was_ready() -> None:
-    life = cooking()
-    life.clock.move(timedelta(minutes=12))
+    """Ready twelve minutes before the platform took our confirmation, and told only then."""
+    life = ticketing()
+    life.answers(PushTicket, TicketAccepted())
     life.happens(MealReady(pickup_code="A17"))
+    life.clock.move(timedelta(minutes=12))
+    life.answers(ConfirmOrder, OrderConfirmed())
     told = life.sent["TellReady"].data
     assert isinstance(told, TellReady)
-    assert (told.pickup_code, told.happened_at) == ("A17", NOON + timedelta(minutes=12))
+    assert (told.pickup_code, told.happened_at) == ("A17", NOON)
     assert (told.account, told.channel_order_id) == ("mt-main", "1001")
 
 
@@ -326,6 +331,22 @@ def test_a_command_expires_one_call_before_the_deadline_of_its_state() -> None:
     life = ticketing()
     assert life.sent["PushTicket"].expires == NOON + timedelta(minutes=2, seconds=45)
     assert life.sent["DeductStock"].expires is None
+
+
+def test_the_nearest_of_several_deadlines_decides_when_a_command_expires() -> None:
+    hurried = deadline(UndoOverdue, "TICKETING", minutes=1)
+    rows = [row for row in TAKEAWAY_V1.rows if row != TAKEAWAY_V1.deadlines[2]]
+    table = Workflow("takeaway", 1, *rows, hurried)
+    life = ticketing(Life(workflows=Workflows([table], [table])))
+    assert life.sent["PushTicket"].expires == NOON + timedelta(seconds=45)
+
+
+def test_a_demonstration_need_not_wait_hours() -> None:
+    life = ticketing(Life(workflows=Workflows(ALL, BORN_WITH, deadline_scale=0.01)))
+    assert life.due == {"StoreSilent": timedelta(seconds=1.8)}
+    expires = life.sent["PushTicket"].expires
+    assert expires is not None
+    assert NOON < expires < NOON + timedelta(seconds=1.8)
 
 
 # -- ids, answers, replay ------------------------------------------------------------------------

@@ -21,7 +21,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 FROM_OUTSIDE = {"OrderCancelled", "OrderCompleted", "OperatorClosed", "DetailsCompleted"}
 
 
-@settings(max_examples=1_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=800, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(SEEDS)
 def test_every_order_ends_in_a_legal_state_with_every_command_answered(seed: int) -> None:
     world = World(seed, LIVES)

@@ -18,6 +18,7 @@ from dispatcher.messages import (
     StockDeducted,
     StoreSilent,
 )
+from dispatcher.platform import DEGRADED
 from dispatcher.workflow import Fate
 from tests.builders import NOON, a_birth, an_answer, an_event, an_order
 from tests.fakes import Clock, CountingObserver, Crash, FakeStore, run
@@ -95,10 +96,27 @@ def test_the_same_fact_with_other_content_is_an_alarm_and_changes_nothing() -> N
     assert desk.observer.counted["quarantined_total"] == 1
 
 
+@pytest.mark.parametrize(("first", "second"), [("56.00", DEGRADED), (DEGRADED, "56.00")])
+def test_a_look_at_a_degraded_order_is_no_other_content(first: str, second: str) -> None:
+    desk = Desk()
+    desk.dispatch(a_birth(fingerprint=first))
+    desk.dispatch(a_birth(fingerprint=second))
+    assert desk.store.odd == []
+
+
 def test_the_same_event_twice_in_one_batch_is_one_event() -> None:
     desk = Desk()
     assert types(desk.dispatch(a_birth(), a_birth())) == ["DeductStock"]
     assert len(desk.store.events) == 1
+
+
+def test_the_same_fact_twice_in_one_batch_with_other_content_is_an_alarm() -> None:
+    desk = Desk()
+    owed = desk.dispatch(a_birth(fingerprint="56.00"), a_birth(fingerprint="5.60"))
+    assert [(odd.reason, odd.event.fingerprint) for odd in desk.store.odd] == [
+        ("other_content", "5.60")
+    ]
+    assert types(owed) == ["DeductStock"]
 
 
 # -- one batch -----------------------------------------------------------------------------------
@@ -185,7 +203,8 @@ def test_a_deadline_long_after_its_time_goes_round_once_with_grace() -> None:
 
 
 def test_a_deadline_is_never_judged_before_its_time_whatever_round_it_is_in() -> None:
-    assert round_trip(a_deadline(30, attempt=1)) is not None
+    assert round_trip(a_deadline(30, attempt=1)) == timedelta(seconds=30)
+    assert round_trip(a_deadline(3, attempt=1)) == timedelta(seconds=3)
 
 
 def test_other_events_are_never_postponed() -> None:

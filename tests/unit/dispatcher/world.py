@@ -125,6 +125,8 @@ class World:
 
     def _deliver(self, dying: bool = True) -> None:
         """One batch; whoever dies before the acknowledgement gets it again."""
+        if not self.in_queue:
+            return
         size = self.chance.randrange(1, 6)
         batch = [self._any_of(self.in_queue) for _ in range(min(size, len(self.in_queue)))]
         fates = ("well", "before commit", "before publish", "while publishing", "before ack")
@@ -153,7 +155,7 @@ class World:
     def _publish(self, owed: Owed) -> None:
         for command in owed.commands:
             before = self.known.setdefault(command.id, command)
-            assert encode(before) == encode(command), f"{command.type} has changed since"
+            assert before == command, f"{command.type} has changed since"
             self.to_do.append(over_the_wire(command))
         for event in owed.deadlines:
             at = self.clock() + delay_of(event, self.clock())
@@ -202,9 +204,14 @@ class World:
     # -- the end -------------------------------------------------------------------------------
 
     def _come_to_rest(self) -> None:
+        places = (
+            (self.to_come, self._fact_comes),
+            (self.in_queue, self._deliver_well),
+            (self.to_do, self._work),
+        )
         for _ in range(ENOUGH):
-            if self.to_come or self.in_queue or self.to_do:
-                self.chance.choice((self._fact_comes, self._deliver_well, self._work))()
+            if acts := [act for place, act in places if place]:
+                self.chance.choice(acts)()
             elif self.in_lattice:
                 self._time_passes(min(at for at, _ in self.in_lattice) - self.clock())
             elif not self._operator_closes():

@@ -20,8 +20,8 @@ DELIVERED = Sold(
     portions={"NOODLE-BEEF": 2, "SEASONAL-SOUP": 1},
 )
 REFUSED = DELIVERED._replace(number="m2", state="rejected", code=None, placed_at=101.0)
-BOOKED = BookedOrder(UUID(int=1), "DONE", "meituan", "m1", "no1", "S001", ticketed=True)
-BOOKED_REFUSED = BookedOrder(UUID(int=2), "REJECTED", "meituan", "m2", "no2", "S001", True)
+BOOKED = BookedOrder(UUID(int=1), "DONE", "meituan", "m1", "no1", "S001", True, True)
+BOOKED_REFUSED = BookedOrder(UUID(int=2), "REJECTED", "meituan", "m2", "no2", "S001", True, True)
 TICKET = Ticket("S001", "no1", "m1", "ready", 100.25, "A001", keys=1, bodies=1, kept=False)
 REFUSED_TICKET = TICKET._replace(
     ticket_id="no2", number="m2", status="refused", code=None, first_seen=102.0
@@ -91,6 +91,21 @@ def test_a_ticket_under_two_keys_is_doubled() -> None:
 def test_a_repeat_with_other_bytes_is_off() -> None:
     found = verdict(tickets=[TICKET._replace(bodies=2), REFUSED_TICKET])
     assert (found.duplicated, found.ok) == (0, False)
+
+
+def test_a_ticket_in_doubt_may_be_at_the_till_or_not() -> None:
+    doubtful = BOOKED_REFUSED._replace(arrived=False)
+    assert verdict(booked=[BOOKED, doubtful]).ok
+    assert verdict(booked=[BOOKED, doubtful], tickets=[TICKET]).ok
+
+
+def test_a_ticket_that_the_till_answered_but_does_not_have_is_off() -> None:
+    assert "its till never saw" in verdict(tickets=[TICKET]).faults[0]
+
+
+def test_a_ticket_that_nobody_pushed_is_off() -> None:
+    found = verdict(booked=[BOOKED, BOOKED_REFUSED._replace(pushed=False, arrived=False)])
+    assert "never pushed" in found.faults[0]
 
 
 def test_a_kitchen_that_still_cooks_a_refused_order_is_off() -> None:

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from dispatcher.errors import PipelineError
-from dispatcher.identity import fact_id
+from dispatcher.identity import bucket_of_number, fact_id
 from dispatcher.messages import MealReady, TicketAccepted, TicketRefused
 from producers.ingress.door import Door, OneBodyPerKey
 from producers.ingress.errors import Contradiction, NotOurs, WrongShape, refusal
@@ -15,6 +15,7 @@ from tests.unit.producers.doubles import (
     NOW,
     ORDER,
     OTHER_SECRET,
+    OTHER_TICKET,
     SECRET,
     TICKET,
     Books,
@@ -91,6 +92,14 @@ async def test_the_same_id_with_another_body_is_a_contradiction_and_never_publis
         assert await stage.refused(call("ticket.refused", reason="changed my mind")) == 409
     assert told(stage.broker) == [TicketAccepted()]
     assert len(stage.journal.done) == 2
+
+
+async def test_one_id_is_good_for_one_order_although_orders_lie_in_different_buckets() -> None:
+    stage = Stage()
+    await stage.send(call(ticket=TICKET))
+    assert bucket_of_number(TICKET) != bucket_of_number(OTHER_TICKET)
+    assert await stage.refused(call(ticket=OTHER_TICKET)) == 409
+    assert len(stage.broker.taken) == 1
 
 
 async def test_a_contradiction_does_not_lose_what_came_first() -> None:

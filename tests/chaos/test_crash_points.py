@@ -1,0 +1,65 @@
+"""SIGKILL at every point of every process: before and after each commit, publish, acknowledgement
+and call of a partner. Afterwards all books agree, and every order is over.
+
+The points are those that a recorded round passes, so that a new one needs no line here.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ops.stack.local import Endpoints
+from tests.architecture.test_crash_points import places
+from tests.chaos.rounds import Recorded, Round, recorded
+from tests.chaos.world import World, world
+
+pytestmark = pytest.mark.timeout(180)
+
+ROUNDS = 10
+
+
+class Stage:
+    """One world for all tests of this module, in one event loop."""
+
+    def __init__(self, runner: asyncio.Runner, there: World, points: Recorded) -> None:
+        self._runner = runner
+        self.world = there
+        self.recorded = points
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return self._runner.run(work)
+
+
+@pytest.fixture(scope="module")
+def stage(
+    database_url: str,
+    amqp_url: str,
+    management_url: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Stage]:
+    home = tmp_path_factory.mktemp("chaos")
+    with asyncio.Runner() as runner:
+        there = world(Endpoints(database_url, amqp_url, management_url), home)
+        made = runner.run(there.__aenter__())
+        try:
+            yield Stage(runner, made, runner.run(recorded(made, home)))
+        finally:
+            runner.run(there.__aexit__(None, None, None))
+
+
+def test_an_undisturbed_round_passes_every_point_there_is(stage: Stage) -> None:
+    passed = {name for names in stage.recorded.points.values() for name in names}
+    unreached = [place for place in places() if not any(map(place.pattern.fullmatch, passed))]
+    assert unreached == []
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_a_death_at_each_of_these_points_leaves_books_that_agree(
+    stage: Stage, number: int
+) -> None:
+    plan = stage.recorded.plan(number, ROUNDS)
+    stage.run(Round(stage.world, plan).run())
+    assert stage.run(stage.world.faults()) == [], f"after deaths at {plan}"
