@@ -25,10 +25,11 @@ from dispatcher.rabbit.delivery import Delivery
 from dispatcher.ticks import tick
 
 FASTEST_SECONDS = 1.0
-SLOWEST_SECONDS = 20.0
+SLOWEST_SECONDS = 5.0
 GROWTH = 1.3
 PAGES_A_TICK = 20
-BACK_OFF_SECONDS = 60.0
+MENDING_SECONDS = 60.0
+LONGEST_PAUSE_SECONDS = 600.0
 
 
 class Cursor(Protocol):
@@ -151,8 +152,7 @@ class Puller:
             self._level("pull_last_success_timestamp_seconds", now, data)
         except Exception as error:
             result = _result(error)
-            retry_after = error.retry_after if isinstance(error, Throttled) else None
-            interval = min(max(interval * 2, retry_after or 0), BACK_OFF_SECONDS)
+            interval = interval_after(error, interval)
             why = traceback_of(error) if result == "bug" else str(error)
             self._desk.observer.note(
                 "pull failed", account=data.account, scope=data.scope, error=why
@@ -171,6 +171,15 @@ class Puller:
 
     def _level(self, name: str, value: float, data: PullOrders) -> None:
         self._desk.observer.level(name, value, platform=data.channel)
+
+
+def interval_after(error: Exception, interval: float) -> float:
+    """A platform that asks us to slow down says for how long; others are asked again soon, because
+    orders wait there.
+    """
+    if isinstance(error, Throttled):
+        return min(max(FASTEST_SECONDS, error.retry_after or 0), LONGEST_PAUSE_SECONDS)
+    return min(interval * 2, SLOWEST_SECONDS if isinstance(error, Transient) else MENDING_SECONDS)
 
 
 def _result(error: Exception) -> str:

@@ -108,7 +108,8 @@ async def timeline(database: Database, order_id: UUID) -> Timeline:
     """Everything about one order. Raises OrderNotFound."""
     history = History(database, order_id)
     order = (await TicketStore(database).read([order_id])).get(order_id)
-    standing, requests = await history.standing(), await history.requests()
+    standing = await history.standing()
+    requests = await history.requests(order.store_id if order else None)
     events, letters = await history.events(), await history.letters()
     if order is None and standing is None and not requests and not letters:
         raise OrderNotFound(f"there is no order {order_id}")

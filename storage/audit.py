@@ -140,6 +140,7 @@ class Audit:
     async def open(cls, database: Database) -> AsyncIterator["Audit"]:
         async with database.transaction() as tx:
             await tx.execute(SQL["take_snapshot"])
+            await tx.execute(SQL["read_whole_tables"])
             yield cls(tx)
 
     async def offenders(self, statement: str, **parameters: Any) -> Offenders:
@@ -160,6 +161,7 @@ class Audit:
         self, start: int = 0, most: int | None = None
     ) -> AsyncIterator[list[Life | Unread]]:
         """All instances in pages, beginning with bucket `start`; at most so many."""
+        await self._tx.execute(SQL["look_up_keys"])
         left = most
         for first, end in ((start, BUCKETS), (0, start)):
             bucket, instance_id = first, _NO_ID
@@ -177,6 +179,7 @@ class Audit:
                 bucket, instance_id = rows[-1]["bucket"], rows[-1]["instance_id"]
                 left = None if left is None else left - len(rows)
                 yield await self._page(rows)
+        await self._tx.execute(SQL["read_whole_tables"])
 
     async def _page(self, rows: Sequence[Record]) -> list[Life | Unread]:
         events: dict[UUID, list[Record]] = defaultdict(list)

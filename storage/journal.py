@@ -92,7 +92,7 @@ async def _stored(where: Statements, keys: Sequence[Key]) -> dict[Prefix, dict[s
 def _accepted(entry: Entry, fresh: bool, stored: dict[str, bool]) -> Accepted:
     return Accepted(
         entry,
-        to_publish=fresh or not stored[entry.fingerprint],
+        to_publish=fresh or stored.get(entry.fingerprint) is False,
         first_time=fresh,
         contradicts=bool(stored.keys() - {entry.fingerprint}),
     )

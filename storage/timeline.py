@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from dispatcher.identity import bucket_of, order_id
+from dispatcher.identity import bucket_of, order_id, store_bucket
 from storage.chain import load_accounts
 from storage.database import Database
 from storage.orders import TicketStore
@@ -170,10 +170,12 @@ class History:
     async def deadlines(self) -> list[Due]:
         return [Due(*row) for row in await self._database.fetch(SQL["list_deadlines"], **self._key)]
 
-    async def requests(self) -> list[Request]:
+    async def requests(self, store_id: str | None) -> list[Request]:
+        """What entered about it. What a till says is kept in its store's bucket."""
+        buckets = {bucket_of(self._order)} | ({store_bucket(store_id)} if store_id else set())
         rows = await self._database.fetch(
             SQL["list_requests"],
-            bucket=bucket_of(self._order),
+            buckets=sorted(buckets),
             named=f'"subject":"{self._order}"'.encode(),
         )
         return [Request(*row) for row in rows]

@@ -93,8 +93,6 @@ class OneBodyPerKey:
         accepted = await self._journal.accept(placed, now)
         refused = [one for one in accepted if one.contradicts]
         if refused:
-            # What came first stays as it is; if it is unpublished, it will be.
-            await self._journal.published([o.entry for o in refused if o.first_time], now)
             raise Contradiction(f"another body came under the id {refused[0].entry.key} before")
         return accepted
 

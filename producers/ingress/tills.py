@@ -127,7 +127,7 @@ class TillRoute:
             call.data.fact(),
             # A till's clock may go wrong; what it reports has happened by now.
             min(call.timestamp, now),
-            sha256(request.body).hexdigest(),
+            _fingerprint(call),
         )
         payload = Entering(webhook_id, event.fingerprint or "", request.body, (event,))
         await self._door.take(SOURCE, store_id, payload)
@@ -153,6 +153,11 @@ class TillRoute:
         if found is None or found[1] != store_id:
             raise NotOurs(f"store {store_id} has no ticket {ticket_id}")
         return found[0]
+
+
+def _fingerprint(call: Call) -> str:
+    """What must not change when a till repeats itself; the clock of its repeat may."""
+    return sha256(call.model_dump_json(exclude={"timestamp"}).encode()).hexdigest()
 
 
 def read(body: bytes) -> Call:

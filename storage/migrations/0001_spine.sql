@@ -184,6 +184,9 @@ CREATE TABLE accepted_requests (
     published_at timestamptz,
     PRIMARY KEY (bucket, source, scope, key, fingerprint)
 );
+-- A till's keys are ours to define: of two bodies under one key the first stands, the other is refused.
+CREATE UNIQUE INDEX accepted_requests_till ON accepted_requests (bucket, source, scope, key)
+    WHERE source = 'till';
 -- The backlog of an outage, read once at start and at each reconnect.
 CREATE INDEX accepted_requests_unpublished ON accepted_requests (accepted_at) WHERE published_at IS NULL;
 

@@ -51,10 +51,10 @@ WHERE bucket = :bucket AND instance_id = :order_id
 ORDER BY due;
 
 -- name: list_requests
--- When what it is made of entered, and when the broker had it. Looked for within its bucket.
+-- When what it is made of entered, and when the broker had it. Looked for within these buckets.
 SELECT a.source, a.key, a.accepted_at, a.published_at
 FROM accepted_requests a
-WHERE a.bucket = :bucket
+WHERE a.bucket = ANY(:buckets::smallint[])
   AND EXISTS (SELECT 1 FROM unnest(a.events) AS u(body) WHERE position(:named::bytea IN u.body) > 0)
 ORDER BY a.accepted_at;
 

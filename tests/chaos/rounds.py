@@ -8,17 +8,19 @@ import signal
 from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from dispatcher.rabbit.publish import Outgoing
+from ops.demo.together import together
 from ops.fleet import NotReady, last_words
 from storage.queries import Statement
-from tests.chaos.world import MEAL, NOBODYS_STORE, PLATFORMS, ROLES, World, until
+from tests.chaos.world import MEAL, NOBODYS_STORE, ROLES, World
 
+SWITCH_AT, SWITCH_LOG = "SYSTEM2_CRASH_AT", "SYSTEM2_CRASH_LOG"
 DEATH_SECONDS = 40.0
 BETWEEN_CUSTOMERS_SECONDS = 0.5
 
-ALONE = frozenset({"producer", "http"})
+ALONE = ("producer", "http")
 """Roles of which one process runs at a time: their points are taken one after the other."""
 
 _FORGET_A_CONFIRM = Statement(
@@ -52,40 +54,18 @@ class Recorded(NamedTuple):
 async def recorded(world: World, home: Path) -> Recorded:
     """A round in which every process writes down the points that it passes."""
     logs = {role: home / f"{role}.points" for role in ROLES}
-
-    async def start(role: str) -> None:
-        await world.fleet.run(role, *ROLES[role], environment={SWITCH_LOG: str(logs[role])})
-
-    await asyncio.gather(*map(start, ROLES))
-    odd = OddMail(world)
+    await together(*(world.start(role, {SWITCH_LOG: str(logs[role])}) for role in ROLES))
     await customers_come(world)
-    await until(lambda: _unseen_orders(world), "orders nobody looked at", DEATH_SECONDS)
-    await odd.send()
     await world.settled()
+    await send_odd_mail(world)
     await world.fleet.kill("producer")
     await leave_behind(world)
-    await world.start("producer")
-    await world.settled()
-    await until(world.faults, "faults", DEATH_SECONDS)
+    await world.start("producer", {SWITCH_LOG: str(logs["producer"])})
+    assert await world.faults() == []
     await world.kill_all()
-    for role in ROLES:
-        # From here on members start unrecorded.
-        world.fleet.members[role].environment = {
-            name: value
-            for name, value in world.fleet.members[role].environment.items()
-            if name != SWITCH_LOG
-        }
     passed = {role: set(log.read_text().split()) for role, log in logs.items()}
     passed["http"] -= passed["producer"]
     return Recorded({role: sorted(names) for role, names in passed.items()})
-
-
-SWITCH_LOG = "SYSTEM2_CRASH_LOG"
-SWITCH_AT = "SYSTEM2_CRASH_AT"
-
-
-async def _unseen_orders(world: World) -> list[str]:
-    return [o["order_id"] for o in await world.sold() if not (o["seen"] or o["pushed"])]
 
 
 async def customers_come(world: World) -> None:
@@ -94,25 +74,21 @@ async def customers_come(world: World) -> None:
     await world.order("meituan", {**MEAL, "store_code": NOBODYS_STORE})
 
 
-class OddMail:
-    """Messages that no loop can handle, and one that lost its way."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    async def send(self) -> None:
-        """To every queue an event that is none, and behind every queue a batch of two."""
-        topology, publisher = self._world.topology, self._world.publisher
-        for target in topology.targets:
-            queue = topology.queue(target)
-            await publisher.publish([Outgoing(*topology.route(target), nonsense())])
-            behind = topology.dead, topology.solo(queue)
-            await publisher.publish([Outgoing(*behind, nonsense()) for _ in range(2)])
-        for queue in (topology.quarantine, topology.lost):
-            await publisher.publish([Outgoing(topology.dead, queue, nonsense())])
-        known = await self._world.database.fetchval(_AN_EVENT)
-        if known is not None:
-            await publisher.publish([Outgoing(topology.dead, topology.lost, known)])
+async def send_odd_mail(world: World) -> None:
+    """To every queue an event that is none, behind every queue a batch of two, to the queues of
+    last resort one each; and an event that is known, to the lost and found.
+    """
+    topology = world.topology
+    mail = [Outgoing(*topology.route(target), nonsense()) for target in topology.targets]
+    for target in topology.targets:
+        behind = topology.solo(topology.queue(target))
+        mail += [Outgoing(topology.dead, behind, nonsense()) for _ in range(2)]
+    last_resort = (topology.quarantine, topology.lost)
+    mail += [Outgoing(topology.dead, queue, nonsense()) for queue in last_resort]
+    known = await world.database.fetchval(_AN_EVENT)
+    await world.publisher.publish(mail)
+    if known is not None:
+        await world.publisher.publish([Outgoing(topology.dead, topology.lost, known)])
 
 
 _numbers = count()
@@ -141,33 +117,31 @@ class Round:
         world = self._world
         await world.kill_all()
         await customers_come(world)
-        await leave_behind(world)
-        alone = [self._one_after_the_other(role) for role in sorted(ALONE, reverse=True)]
-        together = [self._all_at_once(role) for role in ROLES if role not in ALONE]
-        work: list[Any] = [_in_turn(*alone), *together, self._customers()]
-        await asyncio.gather(*work)
+        several = [self._all_at_once(role) for role in ROLES if role not in ALONE]
+        await together(self._one_after_the_other(), *several, self._customers())
         await world.settled()
 
     async def _customers(self) -> None:
         """They keep coming until everybody who is to die has died."""
-        odd = OddMail(self._world)
         while self._waiting:
-            await odd.send()
+            await send_odd_mail(self._world)
             await asyncio.sleep(BETWEEN_CUSTOMERS_SECONDS)
             if self._waiting:
                 await customers_come(self._world)
 
-    async def _one_after_the_other(self, role: str) -> None:
-        for point in self._plan[role]:
-            if role == "producer":
-                await leave_behind(self._world)
-            await self._die(role, point)
-        await self._world.start(role)
+    async def _one_after_the_other(self) -> None:
+        """The producer first: it must find what an outage left, before the ingress takes it."""
+        for role in ALONE:
+            for point in self._plan[role]:
+                if role == "producer":
+                    await leave_behind(self._world)
+                await self._die(role, point)
+            await self._world.start(role)
 
     async def _all_at_once(self, role: str) -> None:
         names = [role, *(f"{role}.{n}" for n in range(1, len(self._plan[role])))]
         victims = zip(names, self._plan[role], strict=False)
-        await asyncio.gather(*(self._die(*victim) for victim in victims))
+        await together(*(self._die(*victim) for victim in victims))
         await self._world.start(role)
 
     async def _die(self, member: str, point: str) -> None:
@@ -185,21 +159,8 @@ class Round:
 
     async def _start_armed(self, member: str, point: str) -> None:
         """It may die before it is ready; that is as good."""
-        world, environment = self._world, {SWITCH_AT: f"{point}:1"}
         try:
-            if member in world.fleet.members:
-                await world.fleet.start_again(member, environment)
-            else:
-                role = ROLES[member.partition(".")[0]]
-                await world.fleet.run(member, *role, environment=environment)
+            await self._world.start(member, {SWITCH_AT: f"{point}:1"})
         except NotReady:
-            if world.fleet.members[member].alive:
+            if self._world.fleet.members[member].alive:
                 raise
-
-
-async def _in_turn(*work: Any) -> None:
-    for each in work:
-        await each
-
-
-__all__ = ["PLATFORMS", "Plan", "Recorded", "Round", "recorded"]

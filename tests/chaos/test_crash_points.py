@@ -6,7 +6,6 @@ The points are those that a recorded round passes, so that a new one needs no li
 
 import asyncio
 from collections.abc import Coroutine, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,9 +56,7 @@ def test_an_undisturbed_round_passes_every_point_there_is(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("number", range(ROUNDS))
-def test_a_death_at_each_of_these_points_leaves_books_that_agree(
-    stage: Stage, number: int
-) -> None:
+def test_a_death_at_each_of_these_points_leaves_books_that_agree(stage: Stage, number: int) -> None:
     plan = stage.recorded.plan(number, ROUNDS)
     stage.run(Round(stage.world, plan).run())
     assert stage.run(stage.world.faults()) == [], f"after deaths at {plan}"

@@ -18,7 +18,7 @@ from dispatcher.rabbit.topology import Topology
 from dispatcher.workflows import ALL
 from ops import check, load, settings
 from ops.checks.books import Books
-from ops.fleet import Fleet, NotReady, free_port
+from ops.fleet import Fleet, free_port
 from ops.stack.local import Endpoints
 from ops.wiring import topology_of
 from storage import books
@@ -73,12 +73,18 @@ class World:
     # -- processes ---------------------------------------------------------------------------
 
     async def start(self, member: str, environment: Mapping[str, str] | None = None) -> None:
-        """Start a member that is down, or that never ran; `stock.2` is one more stock consumer."""
-        if member not in self.fleet.members:
-            role = ROLES[member.partition(".")[0]]
-            await self.fleet.run(member, *role)
-        else:
-            await self.fleet.start_again(member, environment)
+        """Start a member that is down, or that never ran; `stock.2` is one more stock consumer. What
+        the environment says holds for this start only. Raises NotReady.
+        """
+        fleet, once = self.fleet, environment or {}
+        if member in fleet.members:
+            await fleet.start_again(member, once)
+            return
+        try:
+            await fleet.run(member, *ROLES[member.partition(".")[0]], environment=once)
+        finally:
+            made = fleet.members[member]
+            made.environment = {n: v for n, v in made.environment.items() if n not in once}
 
     async def start_all(self) -> None:
         await asyncio.gather(*map(self.start, ROLES))
@@ -213,6 +219,3 @@ def addresses(ports: Mapping[str, int]) -> dict[str, str]:
         "SYSTEM2_HTTP_PORT": str(ports["http"]),
         "SYSTEM2_METRICS_HOST": "127.0.0.1",
     }
-
-
-__all__ = ["NotReady", "World", "until", "world"]

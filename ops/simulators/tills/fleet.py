@@ -144,8 +144,9 @@ class Fleet:
 
     def say(self, message: Message | None, spoken: Fact) -> None:
         """Starts delivering a fact, twice over where this till stutters."""
+        now = self._clock()
         for _ in range(2 if self.behaviours.of(spoken.store).duplicate_callbacks else 1):
-            record = Callback(spoken.webhook_id, spoken.type, self._clock())
+            record = Callback(spoken.webhook_id, spoken.type, now)
             if message is not None:
                 message.callbacks.append(record)
             self.books.counts["callbacks"] += 1

@@ -137,6 +137,9 @@ ANSWERS: Mapping[str, Event] = {
 }
 
 
+ENOUGH_HARM = 10
+
+
 @dataclass
 class World:
     """A queue of events, dispatchers that take batches from it, and consumers that answer every
@@ -188,8 +191,9 @@ class World:
             await asyncio.sleep(0)
 
     def _deliver_again(self, batch: Batch) -> None:
-        if self.troubles.total() < 300:
-            self.queue.extend(batch)
+        self.queue.extend(batch)
+        if self.troubles.total() >= ENOUGH_HARM:
+            self.queue.clear()
 
     def _answer(self, commands: Sequence[Envelope[Any]]) -> None:
         for command in commands:

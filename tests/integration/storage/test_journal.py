@@ -63,6 +63,21 @@ async def test_one_key_with_another_body_is_new_and_contradicts_the_first(
     assert (standing(again), again.contradicts) == ("unpublished", True)
 
 
+async def test_of_two_bodies_under_one_key_of_a_till_at_the_same_moment_one_stands(
+    migrated_url: str,
+) -> None:
+    async with opened(migrated_url) as one, opened(migrated_url) as other:
+        for _ in range(20):
+            first = entry(fresh_key(), "accepted")._replace(source="till")
+            second = first._replace(fingerprint="refused")
+            (mine,), (theirs,) = await asyncio.gather(
+                accept(one, [first], NOW), accept(other, [second], NOW)
+            )
+            winner, loser = (mine, theirs) if mine.first_time else (theirs, mine)
+            assert (winner.first_time, winner.contradicts) == (True, False)
+            assert (loser.first_time, loser.to_publish, loser.contradicts) == (False, False, True)
+
+
 async def test_copies_within_one_call_count_once(migrated_url: str) -> None:
     one, other = entry(fresh_key()), entry(fresh_key())
     async with opened(migrated_url) as database:

@@ -12,8 +12,8 @@ from uuid import UUID
 import pytest
 
 from consumers.pull import (
-    BACK_OFF_SECONDS,
     FASTEST_SECONDS,
+    MENDING_SECONDS,
     PAGES_A_TICK,
     SLOWEST_SECONDS,
     Puller,
@@ -304,17 +304,17 @@ async def test_the_platform_is_told_and_the_cursor_moves_only_after_the_confirm(
 
 
 @pytest.mark.parametrize(
-    ("trouble", "result"),
+    ("trouble", "result", "slowest"),
     [
-        (NotDone("down"), "failed"),
-        (Unclear("timeout"), "failed"),
-        (Throttled("slow down"), "throttled"),
-        (Hopeless("wrong secret"), "refused"),
-        (KeyError("an adapter's bug"), "bug"),
+        (NotDone("down"), "failed", SLOWEST_SECONDS),
+        (Unclear("timeout"), "failed", SLOWEST_SECONDS),
+        (Throttled("slow down"), "throttled", FASTEST_SECONDS),
+        (Hopeless("wrong secret"), "refused", MENDING_SECONDS),
+        (KeyError("an adapter's bug"), "bug", MENDING_SECONDS),
     ],
 )
-async def test_a_platform_in_trouble_is_asked_on_ever_more_slowly(
-    trouble: Exception, result: str
+async def test_a_platform_in_trouble_is_asked_on_as_its_trouble_wants(
+    trouble: Exception, result: str, slowest: float
 ) -> None:
     bench, generation = Bench("a"), 0
     waits = []
@@ -323,7 +323,7 @@ async def test_a_platform_in_trouble_is_asked_on_ever_more_slowly(
         await bench.puller.answer(a_tick(generation))
         generation, wait = bench.ticks()[-1]
         waits.append(wait)
-    assert waits == sorted(waits) and waits[-1] == BACK_OFF_SECONDS
+    assert waits == sorted(waits) and waits[-1] == slowest
     labels = (("platform", "meituan"), ("result", result))
     assert bench.around.observer.counted["pull_runs_total", *labels] == 8
     await bench.puller.answer(a_tick(generation))
@@ -378,7 +378,7 @@ async def test_database_trouble_is_waited_out() -> None:
 
 def test_where_orders_come_we_look_often_and_elsewhere_ever_less() -> None:
     assert next_interval(20, brought=1) == FASTEST_SECONDS
-    assert next_interval(10, brought=0) == pytest.approx(13)
+    assert next_interval(2, brought=0) == pytest.approx(2.6)
     assert next_interval(19, brought=0) == SLOWEST_SECONDS
 
 

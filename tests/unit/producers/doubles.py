@@ -78,10 +78,13 @@ class MemoryJournal:
     async def accept(self, entries: Sequence[Entry], now: datetime) -> list[Accepted]:
         accepted = []
         for entry in entries:
-            first_time = entry[:5] not in self.rows
-            self.rows.setdefault(entry[:5], entry)
             contradicts = any(k[:4] == entry[:4] and k != entry[:5] for k in self.rows)
-            to_publish = entry[:5] not in self.done
+            # Of two bodies under one key of a till the first stands: the database sees to it.
+            refused = contradicts and entry.source == "till"
+            first_time = entry[:5] not in self.rows and not refused
+            if first_time:
+                self.rows[entry[:5]] = entry
+            to_publish = entry[:5] in self.rows and entry[:5] not in self.done
             accepted.append(Accepted(entry, to_publish, first_time, contradicts))
         return accepted
 

@@ -91,7 +91,7 @@ async def test_the_same_id_with_another_body_is_a_contradiction_and_never_publis
     for _ in range(2):
         assert await stage.refused(call("ticket.refused", reason="changed my mind")) == 409
     assert told(stage.broker) == [TicketAccepted()]
-    assert len(stage.journal.done) == 2
+    assert len(stage.journal.rows) == len(stage.journal.done) == 1
 
 
 async def test_one_id_is_good_for_one_order_although_orders_lie_in_different_buckets() -> None:
@@ -106,7 +106,7 @@ async def test_a_contradiction_does_not_lose_what_came_first() -> None:
     stage = Stage()
     stage.broker.connected = False
     await stage.send(call("ticket.accepted"))
-    for kind in ("meal.ready", "ticket.accepted"):
+    for kind in ("meal.ready", "ticket.refused"):
         with pytest.raises(Contradiction):
             await stage.send(call(kind))
     waiting = [row for key, row in stage.journal.rows.items() if key not in stage.journal.done]
