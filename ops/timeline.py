@@ -109,7 +109,7 @@ async def timeline(database: Database, order_id: UUID) -> Timeline:
     history = History(database, order_id)
     order = (await TicketStore(database).read([order_id])).get(order_id)
     standing = await history.standing()
-    requests = await history.requests(order.store_id if order else None)
+    requests = await history.requests(_scopes(order))
     events, letters = await history.events(), await history.letters()
     if order is None and standing is None and not requests and not letters:
         raise OrderNotFound(f"there is no order {order_id}")
@@ -153,6 +153,11 @@ def _masked(order: Order) -> Order:
         address=MASK * 4 if person.address else "",
     )
     return order.model_copy(update={"recipient": hidden, "remark": ""})
+
+
+def _scopes(order: Order | None) -> tuple[str, ...]:
+    """Who calls in about it: its store's till, and its platform account."""
+    return (order.store_id, f"{order.account}/") if order else ()
 
 
 def _entered(order: Order | None, requests: Iterable[Request]) -> Iterator[Hop]:

@@ -170,9 +170,9 @@ class History:
     async def deadlines(self) -> list[Due]:
         return [Due(*row) for row in await self._database.fetch(SQL["list_deadlines"], **self._key)]
 
-    async def requests(self, store_id: str | None) -> list[Request]:
-        """What entered about it. What a till says is kept in its store's bucket."""
-        buckets = {bucket_of(self._order)} | ({store_bucket(store_id)} if store_id else set())
+    async def requests(self, scopes: Iterable[str]) -> list[Request]:
+        """What entered about it: pulled, in the order's bucket; called in, in that of its scope."""
+        buckets = {bucket_of(self._order), *map(store_bucket, scopes)}
         rows = await self._database.fetch(
             SQL["list_requests"],
             buckets=sorted(buckets),

@@ -46,7 +46,7 @@ def lines(figures: Figures, indent: str = "") -> Iterator[str]:
         elif isinstance(value, list):
             yield f"{indent}{name}"
             for each in value:
-                yield f"{indent}  {each}"
+                yield f"{indent}  {_text(each)}"
         else:
             yield f"{indent}{name:<{34 - len(indent)}}{_text(value)}"
 
@@ -54,4 +54,6 @@ def lines(figures: Figures, indent: str = "") -> Iterator[str]:
 def _text(value: Any) -> str:
     if value is None:
         return "not known here"
+    if isinstance(value, Mapping):
+        return "  ".join(map(_text, value.values()))
     return f"{value:,}" if isinstance(value, int | float) else str(value)

@@ -21,18 +21,18 @@ from storage import books
 
 PLATFORM = "meituan"
 UNDER_WAY = 5 * BULK
-SETTLE_SECONDS = 3.0
 SHOWN = 200
-
-
-class NotWaiting(Exception):
-    """Orders have moved while nothing should have happened."""
 
 
 @dataclass(frozen=True)
 class Idle:
+    """A call that took long has left a copy in the lattice, to go on for it if its process had died;
+    within `settle_seconds` the last of them has come back and found its answer.
+    """
+
     waiting: int = 100_000
     seconds: float = 60.0
+    settle_seconds: float = 20.0
 
     scene: ClassVar[Scene] = Scene()
 
@@ -41,7 +41,7 @@ class Idle:
         await self._place(stage)
         await self._all_waiting(stage)
         placed_in = perf_counter() - began
-        await asyncio.sleep(SETTLE_SECONDS)
+        await asyncio.sleep(self.settle_seconds)
         stage.tell(f"{self.waiting} orders wait; counting statements for {self.seconds:g} s")
         calls = await self._calls(stage)
         await self._all_waiting(stage)

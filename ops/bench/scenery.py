@@ -25,9 +25,10 @@ from ops.bench.counts import SQL, Publishes
 from ops.bench.stage import PartnerBooks, Stage, Tell
 from ops.chain_file import ChainFile
 from ops.demo.place import Place, own_place
+from ops.directory import PlatformBook
 from ops.fleet import Fleet, free_port
 from ops.stack.local import Endpoints
-from ops.wiring import PlatformBook, router_of, topology_of
+from ops.wiring import router_of, topology_of
 from storage import cursors
 from storage.database import SCANNING, Database
 from storage.migrate import migrate

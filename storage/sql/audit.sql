@@ -66,15 +66,15 @@ ORDER BY subject, why
 LIMIT :most::integer;
 
 -- name: balance
--- Per channel, what has become of the orders that were accepted.
+-- Per channel, what has become of the orders that were accepted. A pushed copy of a request lies in
+-- another bucket than its order.
 SELECT p.channel,
        count(*) AS accepted,
        count(*) FILTER (WHERE c.state IS NOT NULL) AS finished,
        count(*) FILTER (WHERE i.workflow IS NOT NULL AND c.state IS NULL) AS open,
        count(*) FILTER (WHERE i.workflow IS NULL AND q.event_id IS NOT NULL) AS quarantined
 FROM (
-  SELECT DISTINCT a.bucket,
-         n.event->'data'->'order'->>'channel' AS channel,
+  SELECT DISTINCT n.event->'data'->'order'->>'channel' AS channel,
          (n.event->>'subject')::uuid AS order_id,
          (n.event->>'id')::uuid AS event_id
   FROM accepted_requests a
@@ -83,7 +83,7 @@ FROM (
   WHERE n.event->>'type' = 'system2.OrderPlaced'
 ) p
 LEFT JOIN instances i
-  ON i.bucket = p.bucket AND i.instance_id = p.order_id
+  ON i.instance_id = p.order_id
 LEFT JOIN unnest(:workflows::text[], :versions::smallint[], :states::text[]) c(workflow, version, state)
   ON c.workflow = i.workflow AND c.version = i.version AND c.state = i.state
 LEFT JOIN (SELECT DISTINCT event_id FROM quarantine) q
@@ -97,13 +97,13 @@ WITH broken AS MATERIALIZED (
   SELECT o.order_id::text AS subject, 'no accepted request brought it' AS why
   FROM orders o
   LEFT JOIN (
-    SELECT DISTINCT a.bucket, (n.event->>'subject')::uuid AS order_id
+    SELECT DISTINCT (n.event->>'subject')::uuid AS order_id
     FROM accepted_requests a
     CROSS JOIN LATERAL unnest(a.events) AS u(body)
     CROSS JOIN LATERAL (SELECT convert_from(u.body, 'UTF8')::jsonb AS event OFFSET 0) n
     WHERE n.event->>'type' = 'system2.OrderPlaced'
   ) p
-    ON p.bucket = o.bucket AND p.order_id = o.order_id
+    ON p.order_id = o.order_id
   WHERE p.order_id IS NULL
 )
 SELECT subject, why, count(*) OVER () AS total

@@ -68,7 +68,7 @@ async def test_the_hops_of_an_order_add_up_to_its_way(endpoints: Endpoints, tmp_
 async def test_waiting_orders_cost_the_database_nothing(
     endpoints: Endpoints, tmp_path: Path
 ) -> None:
-    found = await figures_of(Idle(waiting=20, seconds=3), endpoints, tmp_path)
+    found = await figures_of(Idle(waiting=20, seconds=3, settle_seconds=1), endpoints, tmp_path)
     assert set(PROCESSES) == set(found["processes"].split(", "))
     assert (found["waiting"], found["calls"], found["by_statement"]) == (20, 0, [])
 

@@ -46,7 +46,7 @@ async def test_a_consistent_world_passes_every_check(world: Built) -> None:
 
 BROKEN_ROWS = {
     "a request that nobody confirmed": (
-        f"UPDATE accepted_requests SET published_at = NULL WHERE bucket IN"
+        "UPDATE accepted_requests SET published_at = NULL WHERE bucket IN"
         f" (SELECT bucket FROM instances WHERE instance_id = {OPEN})",
         {"requests_published"},
     ),

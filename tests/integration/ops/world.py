@@ -20,7 +20,7 @@ from dispatcher import workflows
 from dispatcher.engine import Workflows
 from dispatcher.entrance import fact_event
 from dispatcher.envelope import Envelope, as_dict, decode, encode, split
-from dispatcher.identity import bucket_of, order_id, order_no
+from dispatcher.identity import bucket_of, order_id, order_no, store_bucket
 from dispatcher.inbox import Arrival, Attempt
 from dispatcher.journal import Entry
 from dispatcher.letters import Letter, letter
@@ -129,7 +129,8 @@ class World:
     async def tell(self, named: str, event: Event) -> None:
         """A fact from the platform or the till: accepted, published, dispatched."""
         fact = self.fact(named, event)
-        await self.accept(fact, published=True)
+        from_till = isinstance(event, TicketAccepted | MealReady)
+        await self.accept(fact, *([STORE] if from_till else ["", f"{ACCOUNT}/"]))
         await self.dispatch([fact])
 
     def fact(self, named: str, event: Event) -> Envelope[Event]:
@@ -137,13 +138,17 @@ class World:
         source = f"/{CHANNEL}/{ACCOUNT}"
         return fact_event(about, source, CHANNEL, key, event, self.clock(), "print")
 
-    async def accept(self, fact: Envelope[Event], *, published: bool) -> None:
-        body = encode(fact)
-        bucket = bucket_of(fact.subject)
-        entry = Entry(bucket, CHANNEL, ACCOUNT, str(fact.id), "print", b"{}", (body,))
-        await journal.accept(self.database, [entry], self.clock())
-        if published:
-            await journal.published(self.database, [entry], self.clock())
+    async def accept(self, fact: Envelope[Event], *scopes: str) -> None:
+        """Once for each scope: "" is the pull, whose rows lie in the order's bucket."""
+        entries = [
+            Entry(
+                store_bucket(scope) if scope else bucket_of(fact.subject),
+                *(CHANNEL, scope, str(fact.id), "print", b"{}", (encode(fact),)),
+            )
+            for scope in scopes
+        ]
+        await journal.accept(self.database, entries, self.clock())
+        await journal.published(self.database, entries, self.clock())
 
     async def dispatch(self, events: Sequence[Envelope[Event]]) -> None:
         """Until nothing is owed that a consumer here can do."""
@@ -190,7 +195,7 @@ class World:
     async def poison(self, named: str) -> None:
         """An order that nobody could handle, and a payload that nobody could read."""
         fact = self.fact(named, OrderPlaced(order=an_order(named, 1, self.clock())))
-        await self.accept(fact, published=True)
+        await self.accept(fact, "")
         lines = Entry(7, CHANNEL, ACCOUNT, "problem:odd", "print", b"odd", (), "no number")
         await journal.accept(self.database, [lines], self.clock())
         await journal.published(self.database, [lines], self.clock())

@@ -1,7 +1,7 @@
 """Whole roles of a process, as wired for production, over a small topology of their own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
 from uuid import uuid4
@@ -76,15 +76,14 @@ async def taken_from(amqp_url: str, queue: str) -> list[Envelope[Any]]:
     return found
 
 
-async def seen(amqp_url: str, queues: Sequence[str]) -> tuple[int, int]:
-    """(messages ready, consumers) of these queues, as the broker counts them."""
-    messages = consumers = 0
+async def ready_in(amqp_url: str, *queues: str) -> int:
+    """How many messages wait in these queues; what consumers hold does not count."""
+    messages = 0
     async with await aio_pika.connect(amqp_url) as connection, connection.channel() as channel:
         for queue in queues:
             result = (await channel.declare_queue(queue, passive=True)).declaration_result
             messages += result.message_count or 0
-            consumers += result.consumer_count or 0
-    return messages, consumers
+    return messages
 
 
 dispatcher_crew, consumer_crew = wiring.dispatcher_crew, wiring.consumer_crew

@@ -22,7 +22,7 @@ from tests.integration.runtime.crews import (
     consumer_crew,
     parts,
     publish,
-    seen,
+    ready_in,
     small_topology,
     taken_from,
 )
@@ -111,7 +111,7 @@ async def test_every_attempt_sends_the_same_bytes_though_the_order_was_edited_me
         facts = topology.queue("facts.0")
 
         async def answered() -> bool:
-            return (await seen(amqp_url, [facts]))[0] == 1
+            return await ready_in(amqp_url, facts) == 1
 
         await until(answered, "the answer is there")
     assert tills.got["S001"] == [(str(push.id), tills.got["S001"][0][1])] * 3
@@ -142,11 +142,11 @@ async def test_a_slow_till_holds_up_nobody_and_its_batch_is_let_go(
 
             async def handed_over() -> bool:
                 lattice = [topology.level(level) for level in range(topology.levels)]
-                return (await seen(amqp_url, lattice))[0] == 1
+                return await ready_in(amqp_url, *lattice) == 1
 
             await until(handed_over, "a copy waits in the lattice")
             tills.gate.set()
             await until(lambda: answered(21), "the slow one is answered too")
-        assert (await seen(amqp_url, [queue]))[0] == 0
+        assert await ready_in(amqp_url, queue) == 0
     assert {answer.cause for answer in got} == {push.id for push in pushes}
     assert len(tills.got["S002"]) == 1

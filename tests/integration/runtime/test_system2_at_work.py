@@ -18,7 +18,7 @@ from tests.integration.runtime.crews import (
     dispatcher_crew,
     parts,
     publish,
-    seen,
+    ready_in,
     small_topology,
 )
 from tests.integration.runtime.ground import SQL, opened
@@ -52,11 +52,11 @@ async def test_while_the_database_is_away_nothing_is_given_back_and_then_all_is_
     """With a delivery limit of 1 anything that is given back twice would leave its queue."""
     topology = await small_topology(amqp_url, delivery_limit=1)
     queues = work_queues(topology)
-    before, meanwhile = births("before", 3), births("meanwhile", 5)
+    before, meanwhile = births("before", 3), births("meanwhile", 12)
     async with (
         cable(migrated_url) as line,
         opened(migrated_url) as healthy,
-        opened(line.url) as database,
+        opened(line.url, min_size=0) as database,
         parts(amqp_url, topology, database) as these,
         at_work(dispatcher_crew(these)),
     ):
@@ -68,19 +68,17 @@ async def test_while_the_database_is_away_nothing_is_given_back_and_then_all_is_
             await publish(these, event)
 
         async def held() -> bool:
-            return (await seen(amqp_url, queues))[1] == 0
+            return await ready_in(amqp_url, *queues) > 0
 
-        await until(held, "nobody reads the queues any more")
+        await until(held, "what is not in hand yet stays where it is")
         line.unplugged = False
-        await until(lambda: _all(healthy, meanwhile), "the others are stored")
+        await until(lambda: _all(healthy, meanwhile), "all are stored")
+        (later,) = births("later", 1)
+        await publish(these, later)
+        await until(lambda: _all(healthy, [later]), "the queues are read again")
         solo = [topology.solo(queue) for queue in queues]
-        assert (await seen(amqp_url, [*solo, topology.quarantine]))[0] == 0
+        assert await ready_in(amqp_url, *solo, topology.quarantine) == 0
         assert await quarantine.newest(healthy) == []
-
-        async def reading() -> bool:
-            return (await seen(amqp_url, queues))[1] == len(queues)
-
-        await until(reading, "the queues are read again")
 
 
 async def _all(database: Database, events: Sequence[Envelope[Any]]) -> bool:
@@ -110,7 +108,7 @@ async def test_a_poison_order_among_two_hundred_is_quarantined_alone(
 
 
 async def _waiting(amqp_url: str, topology: Topology, target: str) -> int:
-    return (await seen(amqp_url, [topology.queue(target)]))[0]
+    return await ready_in(amqp_url, topology.queue(target))
 
 
 async def _letters(database: Database, many: int, queue: str) -> list[Any]:

@@ -34,7 +34,7 @@ def test_repeated_runs_give_the_median_of_each_figure_and_of_each_group() -> Non
 
 
 def test_people_read_one_figure_a_line() -> None:
-    figures = {"orders": 6000, "cpu": {"stock": 0.1}, "none": None, "each": [1, 2]}
+    figures = {"orders": 6000, "cpu": {"stock": 0.1}, "none": None, "each": [1, {"calls": 2}]}
     page = " ".join(" ".join(lines(figures)).split())
     assert page == "orders 6,000 cpu stock 0.1 none not known here each 1 2"
 
