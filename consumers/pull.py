@@ -96,7 +96,8 @@ class Puller:
         cursor = await self._desk.persist(
             lambda: self._cursors.read(data.channel, data.account, data.scope)
         )
-        if cursor is None:
+        if cursor is None or cursor.paused:
+            # A paused account costs nothing: `platform resume` sends a tick again.
             return
         if cursor.generation == data.generation:
             await self._look(envelope, cursor)
@@ -106,10 +107,7 @@ class Puller:
 
     async def _look(self, envelope: Envelope[PullOrders], cursor: Cursor) -> None:
         data = envelope.data
-        if cursor.paused:
-            look = Look(cursor.cursor, SLOWEST_SECONDS, 0)
-        else:
-            look = await self._pull(data, cursor)
+        look = await self._pull(data, cursor)
         point("puller.move.before")
         moved = await self._desk.persist(
             lambda: self._cursors.move(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import perf_counter
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from consumers.answers import answer_to
 from consumers.local import Units
@@ -134,6 +134,7 @@ class RemoteLoop:
         self._something_ended = asyncio.Event()
         self._settling = asyncio.Lock()
         self._room = asyncio.Event()
+        self._unclear: set[UUID] = set()
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Until told to stop; then what is under way may end."""
@@ -236,14 +237,22 @@ class RemoteLoop:
             for command in commands
         ]
         name = self._queue.name
+        over = [(command.bucket, command.id) for command in commands if self._is_over(command)]
         async with self._units.transaction() as unit:
             noted = await unit.note(name, arrivals, self._desk.clock())
+            self._unclear |= await unit.unclear(over) if over else set()
             point(f"{name}.note.commit.before")
         point(f"{name}.note.commit.after")
         return noted
 
     def _open(self, command: Envelope[Any], noted: Noted, parcel: Parcel) -> None:
-        doubt = command.doubt or (not noted.first_time and _came_again(command, parcel.delivery))
+        called = command.id in self._unclear
+        self._unclear.discard(command.id)
+        doubt = (
+            command.doubt
+            or called
+            or (not noted.first_time and _came_again(command, parcel.delivery))
+        )
         job = Job(command, noted.body or b"", parcel, self._destination(command), doubt)
         if noted.answer is not None:
             self._end(Ended(job, repeat=decode(noted.answer)))

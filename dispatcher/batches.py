@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import Any, NamedTuple, Protocol
+from uuid import UUID
 
 from pydantic_core import to_json
 
@@ -161,8 +162,9 @@ class Desk:
     ) -> Letter:
         kind = event.get("type")
         now = self.clock()
+        about, itself = _uuid(event.get("subject")), _uuid(event.get("id"))
         return Letter(
-            reason, queue, str(kind)[:100], None, None, to_json(event), {}, str(error), now
+            reason, queue, str(kind)[:100], about, itself, to_json(event), {}, str(error), now
         )
 
     async def quarantine(self, letters: Sequence[Letter]) -> None:
@@ -314,8 +316,9 @@ class Alone:
 
 
 class TwoLanes:
-    """Facts first: a pickup code must not wait behind a noon flood of new orders. A quarter of
-    each batch is kept for births all the same.
+    """Facts first: a pickup code must not wait behind a noon flood of new orders. Births get a
+    quarter of each batch, never less while they wait, and never more: a code that comes while a
+    batch of births is worked on waits for all of it.
     """
 
     def __init__(
@@ -333,8 +336,7 @@ class TwoLanes:
         births_wait = any(self._intake.in_hand(queue) for queue in self._births)
         kept = self._most // 4 if births_wait else 0
         taken = self._take(self._facts, self._most - kept)
-        left = self._most - sum(delivery.events for delivery in taken)
-        return taken + self._take(self._births, max(left, kept))
+        return taken + self._take(self._births, self._most // 4)
 
     def _take(self, queues: Sequence[str], most: int) -> list[Delivery]:
         taken: list[Delivery] = []
@@ -343,3 +345,11 @@ class TwoLanes:
             if left > 0:
                 taken += self._intake.take(queue, most_events=left)
         return taken
+
+
+def _uuid(said: object) -> UUID | None:
+    """As much of a message that was not understood as can be told."""
+    try:
+        return UUID(str(said))
+    except ValueError:
+        return None

@@ -60,3 +60,6 @@ class Inbox(Protocol):
 
     async def log(self, queue: str, attempts: Sequence[Attempt]) -> None:
         """Add to the log of outbound calls."""
+
+    async def unclear(self, keys: Sequence[Key]) -> set[UUID]:
+        """The commands with a logged call of which nobody can say whether it did anything."""

@@ -16,6 +16,7 @@ from ops.settings import Settings
 from ops.wiring import Crew, Loop, Parts, Reader
 from storage.migrate import at_head
 
+DRAIN_SECONDS = 25.0
 ROLES = ("dispatcher", "consumer", "producer", "http", "all")
 
 
@@ -71,10 +72,12 @@ async def _until_stopped(
     if not stopping.is_set():
         observer.note("a loop ended by itself: this process stops")
         stopping.set()
-    results = await asyncio.gather(*tasks, return_exceptions=True)
-    stop.cancel()
-    for result in results:
-        if isinstance(result, BaseException):
+    # Whoever waits for a server that is away must not wait for ever: what is in hand comes again.
+    _, late = await asyncio.wait(tasks, timeout=DRAIN_SECONDS)
+    for task in (*late, stop):
+        task.cancel()
+    for result in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(result, Exception):
             raise result
 
 

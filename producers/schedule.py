@@ -37,6 +37,9 @@ class Cursor(Protocol):
     @property
     def generation(self) -> int: ...
 
+    @property
+    def paused(self) -> bool: ...
+
 
 class Cursors(Protocol):
     async def all(self) -> Sequence[Cursor]: ...
@@ -85,8 +88,10 @@ class Schedule:
             for platform in self._platforms()
             for scope in platform.scopes()
         ]
-        generations = await self._generations()
-        missing = [scope for scope in wanted if scope not in generations]
+        cursors = await self._cursors.all()
+        known = {Scope(c.channel, c.account, c.scope) for c in cursors}
+        missing = [scope for scope in wanted if scope not in known]
+        generations = self._standing(cursors)
         for scope in missing:
             point("schedule.seed.before")
             await self._cursors.seed(*scope, self._clock())
@@ -94,15 +99,22 @@ class Schedule:
         if missing:
             # Another producer may have been first, and its tick has moved the cursor since.
             generations = await self._generations()
+        going = [scope for scope in wanted if scope in generations]
         now = self._clock()
-        ticks = [self._router.now(tick(*scope, generations[scope], now)) for scope in wanted]
+        ticks = [self._router.now(tick(*scope, generations[scope], now)) for scope in going]
         point("schedule.publish.before")
         await self._publisher.publish(ticks, CONFIRM_SECONDS)
         point("schedule.publish.after")
-        self._observer.note("pulling", scopes=len(wanted), new=len(missing))
+        self._observer.note("pulling", scopes=len(going), new=len(missing))
 
     async def _generations(self) -> dict[Scope, int]:
+        """Of the scopes that are not paused."""
+        return self._standing(await self._cursors.all())
+
+    @staticmethod
+    def _standing(cursors: Sequence[Cursor]) -> dict[Scope, int]:
         return {
             Scope(cursor.channel, cursor.account, cursor.scope): cursor.generation
-            for cursor in await self._cursors.all()
+            for cursor in cursors
+            if not cursor.paused
         }

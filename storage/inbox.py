@@ -95,6 +95,15 @@ class ConsumerWork:
             seconds=[a.seconds for a in attempts],
         )
 
+    async def unclear(self, keys: Sequence[Key]) -> set[UUID]:
+        """The commands with a logged call of which nobody can say whether it did anything."""
+        rows = await self._tx.fetch(
+            SQL["unclear_commands"],
+            buckets=[bucket for bucket, _ in keys],
+            command_ids=[command_id for _, command_id in keys],
+        )
+        return {row["command_id"] for row in rows}
+
 
 class ConsumerStore:
     """Opens the transactions of consumers."""

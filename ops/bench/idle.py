@@ -26,7 +26,7 @@ SHOWN = 200
 
 @dataclass(frozen=True)
 class Idle:
-    """A call that took long has left a copy in the lattice, to go on for it if its process had died;
+    """A call that took long has left a copy in the lattice, to go on for it if its process died;
     within `settle_seconds` the last of them has come back and found its answer.
     """
 

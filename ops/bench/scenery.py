@@ -24,9 +24,9 @@ from ops.bench import cpu
 from ops.bench.counts import SQL, Publishes
 from ops.bench.stage import PartnerBooks, Stage, Tell
 from ops.chain_file import ChainFile
-from ops.demo.place import Place, own_place
 from ops.directory import PlatformBook
 from ops.fleet import Fleet, free_port
+from ops.place import Place, own_place
 from ops.stack.local import Endpoints
 from ops.wiring import router_of, topology_of
 from storage import cursors
@@ -70,7 +70,7 @@ async def set_up(
     endpoints: Endpoints, example: Path, logs: Path, scene: Scene, tell: Tell
 ) -> AsyncIterator[Stage]:
     """Everything up and ready; all processes end with this block."""
-    async with own_place(endpoints) as place:
+    async with own_place(endpoints, "bench") as place:
         ports = {name: free_port() for name in (*scene.platforms, "tills", "http")}
         environ = _environment(place, ports)
         topology = topology_of(settings.load({**settings.given(), **environ}))

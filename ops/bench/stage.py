@@ -13,8 +13,8 @@ from ops.bench import counts, cpu
 from ops.bench.counts import SQL, Publishes
 from ops.chain_file import ChainFile
 from ops.checks.books import Books, Pages, pages
-from ops.demo.place import Place
 from ops.fleet import Fleet, NotReady, last_words
+from ops.place import Place
 from storage.database import Database, Record
 
 Tell = Callable[[str], None]

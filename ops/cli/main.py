@@ -36,6 +36,7 @@ COMMANDS = {
     "load": Command("ops.cli.chain:load", "Load accounts, stores, items and opening stock."),
     "orders": Command("ops.cli.orders:app", "Look an order up: where it stands, every hop."),
     "check": Command("ops.cli.check:check", "Compare all books; exit 1 if anything is off."),
+    "platform": Command("ops.cli.platform:app", "Where the pullers stand; pause, resume."),
     "docs": Command("ops.cli.docs:app", "Print the generated pages of the documentation."),
     "bench": Command("ops.cli.bench:app", "Measure throughput, latency and what idleness costs."),
 }

@@ -14,10 +14,10 @@ from rich.text import Text
 
 from dispatcher.workflows.takeaway import S
 from ops.demo.books import quantile
-from ops.demo.place import Place
 from ops.demo.play import Played
 from ops.demo.show import milliseconds
 from ops.demo.verdict import Row, Verdict
+from ops.place import Place
 from ops.timeline import Hop, Timeline
 from storage.books import BookedOrder
 

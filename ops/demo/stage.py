@@ -21,11 +21,11 @@ from ops.chain_file import ChainFile
 from ops.checks.books import Books
 from ops.checks.finding import Finding
 from ops.demo.books import PartnerBooks, read_platform, read_tills
-from ops.demo.place import Place, own_place
 from ops.demo.script import PLATFORMS, Body, chain_text
 from ops.demo.together import together
 from ops.demo.verdict import OurBooks
 from ops.fleet import Fleet, NotReady, free_port
+from ops.place import Place, own_place
 from ops.stack.local import Endpoints
 from ops.timeline import Timeline, timeline
 from ops.wiring import topology_of

@@ -28,6 +28,15 @@ WHERE i.bucket = v.bucket
   AND i.answer IS NULL
 RETURNING i.command_id;
 
+-- name: unclear_commands
+-- Asked when their time is up: a copy of the command may have made a call that this one knows nothing of.
+SELECT DISTINCT d.command_id
+FROM deliveries d
+JOIN unnest(:buckets::smallint[], :command_ids::uuid[]) k(bucket, command_id)
+  ON d.bucket = k.bucket AND d.command_id = k.command_id
+WHERE d.bucket = ANY(:distinct_buckets::smallint[])
+  AND d.outcome <> 'not_done';
+
 -- name: insert_deliveries
 -- A log of every outbound call, one row an attempt.
 INSERT INTO deliveries (bucket, command_id, attempt_id, order_id, queue, destination, attempt, outcome, status,

@@ -73,8 +73,9 @@ class World:
     # -- processes ---------------------------------------------------------------------------
 
     async def start(self, member: str, environment: Mapping[str, str] | None = None) -> None:
-        """Start a member that is down, or that never ran; `stock.2` is one more stock consumer. What
-        the environment says holds for this start only. Raises NotReady.
+        """Start a member that is down, or that never ran; `stock.2` is one more stock consumer.
+
+        What the environment says holds for this start only. Raises NotReady.
         """
         fleet, once = self.fleet, environment or {}
         if member in fleet.members:

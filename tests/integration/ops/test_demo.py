@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 
 from ops.demo.perform import Performance, Wanted
-from ops.demo.place import AnotherDemo, NotTheDemos, own_place
 from ops.demo.play import Options
 from ops.demo.show import Show
+from ops.place import AnotherOne, NotOurs, own_place
 from ops.stack import postgres
 from ops.stack.local import Endpoints
 from tests.integration.servers import create_vhost, delete_vhost
@@ -60,7 +60,7 @@ async def test_a_database_that_no_demo_made_is_left_alone(endpoints: Endpoints) 
     name = demo_of(endpoints.database_url)
     create_vhost(endpoints.management_url or "", name)
     postgres.query(endpoints.database_url, f'CREATE DATABASE "{name}"')
-    with pytest.raises(NotTheDemos, match=f"the database {name} was not made by a demo"):
+    with pytest.raises(NotOurs, match=f"the database {name} was not made by us"):
         async with own_place(endpoints):
             pass
 
@@ -68,14 +68,14 @@ async def test_a_database_that_no_demo_made_is_left_alone(endpoints: Endpoints) 
 async def test_a_vhost_that_no_demo_made_is_left_alone(endpoints: Endpoints) -> None:
     name = demo_of(endpoints.database_url)
     create_vhost(endpoints.management_url or "", name)
-    with pytest.raises(NotTheDemos, match=f"the vhost {name} was not made by a demo"):
+    with pytest.raises(NotOurs, match=f"the vhost {name} was not made by us"):
         async with own_place(endpoints):
             pass
 
 
 async def test_two_demos_do_not_share_a_server_at_the_same_time(endpoints: Endpoints) -> None:
     async with own_place(endpoints):
-        with pytest.raises(AnotherDemo):
+        with pytest.raises(AnotherOne):
             async with own_place(endpoints):
                 pass
 

@@ -114,13 +114,13 @@ class World:
             await chain.save_stores(tx, [till])
             await chain.open_stock(tx, stock, self.clock())
 
-    async def place(self, named: str, noodles: int = 1, seen: bool = True) -> UUID:
-        """An order of noodles, one tea, and something that is none of ours."""
+    async def place(self, named: str, noodles: int = 1) -> UUID:
+        """Noodles, a tea, a napkin (nobody counts them), and something that is none of ours."""
         order = an_order(named, noodles, self.clock())
         self.books.orders[named] = {
             "order_id": named,
             "state": "placed",
-            "seen": {"first": 1.0} if seen else None,
+            "seen": {"first": 1.0},
             "history": [],
         }
         await self.tell(named, OrderPlaced(order=order))
@@ -261,7 +261,7 @@ PARTNERS: dict[str, Callable[[World, Envelope[Any], bytes], Event]] = {
 
 def an_order(named: str, noodles: int, placed_at: datetime) -> Order:
     about = order_id(CHANNEL, named)
-    lines = (("NOODLE", noodles), ("TEA", 1), (None, 1))
+    lines = (("NOODLE", noodles), ("TEA", 1), ("NAPKIN", 1), (None, 1))
     return Order(
         order_id=about,
         order_no=order_no(about),

@@ -231,7 +231,7 @@ async def test_without_repeating_what_is_owed_orders_are_stuck(
         world = World(seed=2)
         orders = world.place("forgetful", 60)
         monkeypatch.setattr(Dispatcher, "_repeat", lambda *_: None)
-        await world.run([a_dispatcher(database) for _ in range(2)])
+        await world.run([a_dispatcher(database) for _ in range(2)], most=5)
         states = await ended(database, orders)
         assert states["owing"] > 0
 

@@ -274,6 +274,10 @@ class FakeUnit:
     async def log(self, queue: str, attempts: Sequence[Attempt]) -> None:
         self.books.attempts += attempts
 
+    async def unclear(self, keys: Sequence[Key]) -> set[UUID]:
+        asked = {command_id for _, command_id in keys}
+        return {a.command_id for a in self.books.attempts if a.outcome != "not_done"} & asked
+
 
 class FakeShelf:
     """consumers.stock.Shelf in memory."""

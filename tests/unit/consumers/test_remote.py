@@ -283,6 +283,15 @@ async def test_doubt_stays_whatever_later_attempts_say() -> None:
     assert await at_the_end(bench, bench.came_back()[0]) == "TicketUnknown"
 
 
+async def test_a_call_that_a_copy_of_the_command_made_is_not_forgotten() -> None:
+    bench, command = Bench(), push(expires=after(100))
+    bench.till.says[command.id] = [Throttled("busy"), Unclear("timeout")]
+    await bench.handle(command)
+    refused_only = bench.came_back()[0]
+    await bench.handle(command, redelivered=True)
+    assert await at_the_end(bench, refused_only) == "TicketUnknown"
+
+
 async def test_who_died_in_a_call_may_have_done_it() -> None:
     bench, command = Bench(), push(expires=after(100))
     bench.till.is_slow("S001")

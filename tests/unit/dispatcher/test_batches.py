@@ -333,12 +333,12 @@ def filled(facts: int, births: int, each: int = 1) -> FakeIntake:
     [
         (1000, 0, (400, 0)),
         (1000, 1000, (300, 100)),
-        (0, 1000, (0, 400)),
-        (50, 1000, (50, 350)),
+        (0, 1000, (0, 100)),
+        (50, 1000, (50, 100)),
         (1000, 20, (300, 20)),
     ],
 )
-def test_facts_go_first_and_a_quarter_of_each_batch_is_kept_for_births(
+def test_facts_go_first_and_births_get_a_quarter_of_each_batch(
     facts: int, births: int, taken: tuple[int, int]
 ) -> None:
     tray: Any = TwoLanes(filled(facts, births), [FACTS], [BIRTHS])  # type: ignore[arg-type]

@@ -14,15 +14,20 @@ class Standing(NamedTuple):
     account: str
     scope: str
     generation: int
+    paused: bool = False
 
 
 class Cursors:
     def __init__(self, **generations: int) -> None:
         self.rows = {Scope("mt", "a", scope): n for scope, n in generations.items()}
         self.seeded: list[Scope] = []
+        self.paused: set[str] = set()
 
     async def all(self) -> Sequence[Cursor]:
-        return [Standing(*scope, generation) for scope, generation in self.rows.items()]
+        return [
+            Standing(*scope, generation, scope.scope in self.paused)
+            for scope, generation in self.rows.items()
+        ]
 
     async def seed(self, channel: str, account: str, scope: str, now: datetime) -> None:
         self.seeded.append(Scope(channel, account, scope))
@@ -57,6 +62,12 @@ async def test_a_scope_goes_on_where_its_cursor_stands() -> None:
     cursors = Cursors(poi1=7, poi2=9, closed=3)
     assert await ticks(cursors) == [("poi1", 7), ("poi2", 9)]
     assert cursors.seeded == []
+
+
+async def test_a_paused_scope_gets_no_tick() -> None:
+    cursors = Cursors(poi1=3, poi2=5)
+    cursors.paused = {"poi1"}
+    assert await ticks(cursors) == [("poi2", 5)]
 
 
 async def test_who_is_second_to_seed_sends_the_generation_that_stands() -> None:

@@ -1,10 +1,12 @@
-"""Where the demo works: a database and a vhost of its own beside yours, emptied at each start.
+"""Where demo and benchmarks work: a database and a vhost of their own beside yours, emptied at each
+start.
 
 Both bear a mark. What has the name but not the mark is somebody's data and is left alone.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from hashlib import sha256
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
@@ -17,33 +19,31 @@ from ops.stack.local import Endpoints
 from storage.database import Database
 from storage.queries import Statement
 
-MARK = "made by `system2 demo`, which empties it at each start"
-SUFFIX = "_demo"
-TURN = 0x73797332_64656D6F  # "sys2demo"
+MARK = "made by system2, which empties it at each start"
 SESSION = {"idle_in_transaction_session_timeout": "0", "statement_timeout": "60s"}
 TAKES_PART = {"configure": ".*", "write": ".*", "read": ".*"}
 
 
-class NotTheDemos(Exception):
-    """A database or vhost has the demo's name, but not its mark: it is not ours to empty."""
+class NotOurs(Exception):
+    """A database or vhost has our name, but not our mark: it is not ours to empty."""
 
     exit_code = BAD_CONFIGURATION
 
 
-class AnotherDemo(Exception):
-    """Another demo is running on this database server."""
+class AnotherOne(Exception):
+    """Another one of these is running on this database server."""
 
     exit_code = 75
 
 
 class NoManagement(Exception):
-    """The demo makes a vhost of its own: set SYSTEM2_MANAGEMENT_URL to RabbitMQ's management."""
+    """This makes a vhost of its own: set SYSTEM2_MANAGEMENT_URL to RabbitMQ's management."""
 
     exit_code = BAD_CONFIGURATION
 
 
 class Place(NamedTuple):
-    """Addresses of the demo's own database and vhost. Holds secrets."""
+    """Addresses of a database and vhost of one's own. Holds secrets."""
 
     name: str
     database_url: str
@@ -59,40 +59,43 @@ class Place(NamedTuple):
 
 
 @asynccontextmanager
-async def own_place(endpoints: Endpoints) -> AsyncIterator[Place]:
-    """An empty database and vhost; nobody else's demo can have them until this block ends."""
+async def own_place(endpoints: Endpoints, purpose: str = "demo") -> AsyncIterator[Place]:
+    """An empty database and vhost, `<yours>_<purpose>`; nobody else can have them until this block
+    ends. Raises AnotherOne, NotOurs or NoManagement.
+    """
     if endpoints.management_url is None:
         raise NoManagement
-    name = (unquote(urlsplit(endpoints.database_url).path.strip("/")) or "system2") + SUFFIX
+    name = (unquote(urlsplit(endpoints.database_url).path.strip("/")) or "system2") + f"_{purpose}"
     place = Place(
         name,
         urlsplit(endpoints.database_url)._replace(path=f"/{quote(name, safe='')}").geturl(),
         urlsplit(endpoints.amqp_url)._replace(path=f"/{quote(name, safe='')}").geturl(),
         endpoints.management_url,
     )
-    async with _turn(endpoints.database_url) as database:
+    async with _turn(endpoints.database_url, purpose) as database:
         await _empty_database(database, name)
         await _empty_vhost(endpoints.management_url, name, endpoints.amqp_url)
         yield place
 
 
 @asynccontextmanager
-async def _turn(url: str) -> AsyncIterator[Database]:
+async def _turn(url: str, purpose: str) -> AsyncIterator[Database]:
     """The lock stands as long as its transaction does, and ends with the process."""
     async with (
-        Database.open(url, observer=NullObserver(), name="demo", settings=SESSION) as database,
+        Database.open(url, observer=NullObserver(), name=purpose, settings=SESSION) as database,
         database.transaction() as tx,
     ):
-        lock = Statement("demo_turn", f"SELECT pg_try_advisory_xact_lock({TURN})", ())
+        turn = int.from_bytes(sha256(f"system2 {purpose}".encode()).digest()[:7])
+        lock = Statement("take_turn", f"SELECT pg_try_advisory_xact_lock({turn})", ())
         if not await tx.fetchval(lock):
-            raise AnotherDemo
+            raise AnotherOne
         yield database
 
 
 async def _empty_database(database: Database, name: str) -> None:
     mark = await _mark_of(database, name)
     if mark not in (None, MARK):
-        raise NotTheDemos(f"the database {name} was not made by a demo, so it is left alone")
+        raise NotOurs(f"the database {name} was not made by us, so it is left alone")
     quoted = '"' + name.replace('"', '""') + '"'
     if mark == MARK:
         await _do(database, f"DROP DATABASE {quoted} WITH (FORCE)")
@@ -103,13 +106,13 @@ async def _empty_database(database: Database, name: str) -> None:
 async def _mark_of(database: Database, name: str) -> str | None:
     """What is remarked about the database: None if there is no such database."""
     look = "SELECT coalesce(shobj_description(d.oid, 'pg_database'), '') FROM pg_database d"
-    statement = Statement("demo_mark", f"{look} WHERE d.datname = $1", ("name",))
+    statement = Statement("read_mark", f"{look} WHERE d.datname = $1", ("name",))
     mark: str | None = await database.fetchval(statement, name=name)
     return mark
 
 
 async def _do(database: Database, command: str) -> None:
-    await database.execute(Statement("demo_place", command, ()))
+    await database.execute(Statement("make_place", command, ()))
 
 
 async def _empty_vhost(management_url: str, name: str, amqp_url: str) -> None:
@@ -118,7 +121,7 @@ async def _empty_vhost(management_url: str, name: str, amqp_url: str) -> None:
     async with _management(management_url) as ask:
         there = await ask("GET", vhost)
         if there is not None and there.get("description") != MARK:
-            raise NotTheDemos(f"the vhost {name} was not made by a demo, so it is left alone")
+            raise NotOurs(f"the vhost {name} was not made by us, so it is left alone")
         if there is not None:
             await ask("DELETE", vhost)
         await ask("PUT", vhost, {"description": MARK})
