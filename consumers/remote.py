@@ -7,9 +7,7 @@ long is handed over to the lattice early, so that no slow partner keeps its neig
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import perf_counter
 from typing import Any
@@ -18,6 +16,7 @@ from uuid import UUID, uuid4
 from consumers.answers import answer_to
 from consumers.local import Units
 from consumers.queues import Queue
+from consumers.under_way import Ended, Job, Limits, Parcel
 from dispatcher.batches import TRIES_OF_A_BUG, Desk, Tray
 from dispatcher.crashpoints import point
 from dispatcher.envelope import Envelope, Unreadable, as_dict, decode, split
@@ -39,71 +38,6 @@ Render = Callable[[Sequence[Envelope[Any]]], Awaitable[list[bytes]]]
 
 class NotForThisQueue(Hopeless):
     """Another queue's message: no job here knows what to do with it."""
-
-
-class Parcel:
-    """A delivery and how many of its commands are still open."""
-
-    def __init__(self, delivery: Delivery, open_commands: int) -> None:
-        self.delivery = delivery
-        self.open_commands = open_commands
-
-
-@dataclass(slots=True)
-class Job:
-    """One command on its way through this process. `doubt`: somebody may have done it before."""
-
-    command: Envelope[Any]
-    body: bytes
-    parcel: Parcel
-    destination: str
-    doubt: bool = False
-    handed_over: bool = False
-    timer: asyncio.TimerHandle | None = None
-
-
-@dataclass(slots=True)
-class Ended:
-    """What is to be written and published about a command: an answer, or when to try again."""
-
-    job: Job
-    answer: Event | None = None
-    again: Outgoing | None = None
-    attempt: Attempt | None = None
-    repeat: Envelope[Any] | None = None
-    handing_over: bool = False
-
-
-class Limits:
-    """How much may be open at once: in all, and for one destination (running, and in all)."""
-
-    def __init__(self, at_once: int, running: int = 16, share: int = 64) -> None:
-        self.total = asyncio.Semaphore(at_once)
-        self.most_open = at_once * 8
-        self._running = running
-        self._share = share
-        self._open: Counter[str] = Counter()
-        self._slots: dict[str, asyncio.Semaphore] = {}
-
-    def enter(self, destination: str) -> bool:
-        """False when the destination has its share already."""
-        if self._open[destination] >= self._share:
-            return False
-        self._open[destination] += 1
-        return True
-
-    def slot(self, destination: str) -> asyncio.Semaphore:
-        return self._slots.setdefault(destination, asyncio.Semaphore(self._running))
-
-    def leave(self, destination: str) -> None:
-        self._open[destination] -= 1
-        if not self._open[destination]:
-            del self._open[destination]
-            self._slots.pop(destination, None)
-
-    @property
-    def open(self) -> int:
-        return self._open.total()
 
 
 class RemoteLoop:
@@ -147,8 +81,7 @@ class RemoteLoop:
                 settler.result()
             if ready.done():
                 ready.result()
-                for delivery in self._tray.take():
-                    await self._receive(delivery)
+                await self._receive(self._tray.take())
             ready.cancel()
         stop.cancel()
         await self._desk.intake.hold(*self._desk.queues)
@@ -170,31 +103,34 @@ class RemoteLoop:
             self._room.clear()
             await self._room.wait()
 
-    async def _receive(self, delivery: Delivery) -> None:
+    async def _receive(self, deliveries: Sequence[Delivery]) -> None:
+        """One transaction for all of them; each is let go of by itself."""
+        held = [(delivery, await self._commands_of(delivery)) for delivery in deliveries]
+        commands = {command.id: command for _, those in held for command in those}
+        self._desk.taken(self._queue.name, list(commands.values()))
+        noted = await self._note(list(commands.values()), deliveries) if commands else {}
+        for delivery, those in held:
+            mine = [command for command in those if command.id in noted]
+            parcel = Parcel(delivery, len(mine))
+            for command in mine:
+                self._open(command, noted[command.id], parcel)
+            if not mine:
+                await self._let_go(delivery)
+
+    async def _commands_of(self, delivery: Delivery) -> list[Envelope[Any]]:
+        """What is to be done for it, each command once; everything else in it is seen to."""
         desk = self._desk
         try:
             if delivery.queue.endswith(".solo") and len(split(delivery.body)) > 1:
                 await desk.publish_singly(delivery)
-                await self._let_go(delivery)
-                return
+                return []
             found = desk.read(delivery)
         except Unreadable:
             await delivery.reject()
-            return
+            return []
         await desk.quarantine(found.letters)
         await desk.publish(found.outgoing, [delivery])
-        commands = await self._ours({c.id: c for c in found.envelopes}.values())
-        desk.taken(self._queue.name, commands)
-        if not commands:
-            await self._let_go(delivery)
-            return
-        noted = await self._note(commands, delivery)
-        parcel = Parcel(delivery, len(noted))
-        for command in commands:
-            if command.id in noted:
-                self._open(command, noted[command.id], parcel)
-        if not noted:
-            await self._let_go(delivery)
+        return await self._ours({c.id: c for c in found.envelopes}.values())
 
     async def _let_go(self, delivery: Delivery) -> None:
         point(f"{self._queue.name}.ack.before")
@@ -212,20 +148,20 @@ class RemoteLoop:
         return ours
 
     async def _note(
-        self, commands: Sequence[Envelope[Any]], delivery: Delivery
+        self, commands: Sequence[Envelope[Any]], deliveries: Sequence[Delivery]
     ) -> dict[Any, Noted]:
         """Rows before calls. A command that cannot be rendered must not stop its neighbours; it
         comes back when its time is up, for its answer.
         """
         try:
-            noted = await self._desk.persist(lambda: self._note_all(commands), [delivery])
+            noted = await self._desk.persist(lambda: self._note_all(commands), deliveries)
             return noted or {}
         except Exception as error:
             if len(commands) > 1:
-                alone = [await self._note([command], delivery) for command in commands]
+                alone = [await self._note([command], deliveries) for command in commands]
                 return {key: value for each in alone for key, value in each.items()}
             await self._give_up(commands[0], error)
-            await self._desk.publish([self._at_the_end(commands[0])], [delivery])
+            await self._desk.publish([self._at_the_end(commands[0])], deliveries)
             return {}
 
     async def _note_all(self, commands: Sequence[Envelope[Any]]) -> dict[Any, Noted]:

@@ -316,9 +316,9 @@ class Alone:
 
 
 class TwoLanes:
-    """Facts first: a pickup code must not wait behind a noon flood of new orders. Births get a
-    quarter of each batch, never less while they wait, and never more: a code that comes while a
-    batch of births is worked on waits for all of it.
+    """Facts first: a pickup code must not wait behind a noon flood of new orders. While facts wait,
+    births get one place in four, so that they are never starved; and no more, because each birth
+    brings further facts, behind which the code would wait as well.
     """
 
     def __init__(
@@ -328,15 +328,20 @@ class TwoLanes:
         self._facts = facts
         self._births = births
         self._most = most_events
+        self._credit = most_events // 4
 
     async def ready(self) -> None:
         await self._intake.ready()
 
     def take(self) -> list[Delivery]:
         births_wait = any(self._intake.in_hand(queue) for queue in self._births)
-        kept = self._most // 4 if births_wait else 0
-        taken = self._take(self._facts, self._most - kept)
-        return taken + self._take(self._births, self._most // 4)
+        quarter = self._most // 4
+        taken = self._take(self._facts, self._most - quarter if births_wait else self._most)
+        facts = sum(delivery.events for delivery in taken)
+        self._credit = min(self._credit + facts // 3, quarter) if facts else quarter
+        births = self._take(self._births, self._credit) if self._credit > 0 else []
+        self._credit -= sum(delivery.events for delivery in births)
+        return taken + births
 
     def _take(self, queues: Sequence[str], most: int) -> list[Delivery]:
         taken: list[Delivery] = []

@@ -112,11 +112,13 @@ class Round:
         self._world = world
         self._plan = plan
         self._waiting = {point for points in plan.values() for point in points}
+        self._starting: set[str] = set()
 
     async def run(self) -> None:
         world = self._world
         await world.kill_all()
         await customers_come(world)
+        await send_odd_mail(world)
         several = [self._all_at_once(role) for role in ROLES if role not in ALONE]
         await together(self._one_after_the_other(), *several, self._customers())
         await world.settled()
@@ -124,10 +126,10 @@ class Round:
     async def _customers(self) -> None:
         """They keep coming until everybody who is to die has died."""
         while self._waiting:
-            await send_odd_mail(self._world)
-            await asyncio.sleep(BETWEEN_CUSTOMERS_SECONDS)
-            if self._waiting:
+            if not self._starting:
                 await customers_come(self._world)
+                await send_odd_mail(self._world)
+            await asyncio.sleep(BETWEEN_CUSTOMERS_SECONDS)
 
     async def _one_after_the_other(self) -> None:
         """The producer first: it must find what an outage left, before the ingress takes it."""
@@ -159,8 +161,11 @@ class Round:
 
     async def _start_armed(self, member: str, point: str) -> None:
         """It may die before it is ready; that is as good."""
+        self._starting.add(member)
         try:
             await self._world.start(member, {SWITCH_AT: f"{point}:1"})
         except NotReady:
             if self._world.fleet.members[member].alive:
                 raise
+        finally:
+            self._starting.discard(member)

@@ -17,7 +17,7 @@ from tests.chaos.world import World, world
 
 pytestmark = pytest.mark.timeout(180)
 
-ROUNDS = 10
+ROUNDS = 8
 
 
 class Stage:

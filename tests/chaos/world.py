@@ -41,7 +41,7 @@ CLOSED = frozenset(str(state) for life in ALL for state in life.closed)
 OVER = frozenset({"completed", "rejected", "cancelled"})
 NOBODYS_STORE = "poi-of-nobody"
 SETTLE_SECONDS = 45.0
-LOOK_SECONDS = 0.1
+LOOK_SECONDS = 0.2
 
 # What happens to an order, by what a customer wishes. The short one's soup is never enough.
 MEAL: Mapping[str, Any] = {"store": "COOKS", "lines": [{"sku": "NOODLE"}]}
@@ -69,6 +69,7 @@ class World:
         self.database = database
         self.publisher = publisher
         self.topology = topology
+        self._foreign = 0
 
     # -- processes ---------------------------------------------------------------------------
 
@@ -98,6 +99,7 @@ class World:
     # -- customers ---------------------------------------------------------------------------
 
     async def order(self, platform: str, wish: Mapping[str, Any]) -> None:
+        self._foreign += wish.get("store_code") == NOBODYS_STORE
         await self.fleet.post(platform, "/_sim/orders", wish)
 
     async def order_everything(self) -> None:
@@ -113,29 +115,28 @@ class World:
         for platform in PLATFORMS:
             await self.order(platform, {**wish, "cancel_rate": 0.1, "cancel_after": 0.7})
 
-    # -- books -------------------------------------------------------------------------------
+    async def planned(self) -> int:
+        """How many orders of rushes are still to come."""
+        summaries = [await self.fleet.get(platform, "/_sim/summary") for platform in PLATFORMS]
+        return sum(summary["planned"] for summary in summaries)
 
-    async def sold(self) -> list[dict[str, Any]]:
-        """The orders of both platforms that are for stores of ours, by their own books."""
-        pages = [await self.fleet.get(platform, "/_sim/books") for platform in PLATFORMS]
-        orders = [order for page in pages for order in page["orders"]]
-        return [order for order in orders if order["store_code"] != NOBODYS_STORE]
+    # -- books -------------------------------------------------------------------------------
 
     async def settled(self) -> None:
         """Wait until every order there ever was is over, for the platforms and for us."""
         await until(self._what_is_open, "open orders", SETTLE_SECONDS)
 
     async def _what_is_open(self) -> dict[str, int]:
+        there: Counter[str] = Counter()
         for platform in PLATFORMS:
-            planned = (await self.fleet.get(platform, "/_sim/summary"))["planned"]
-            if planned:
-                return {f"not yet placed on {platform}": planned}
-        states = [order["state"] for order in await self.sold()]
+            summary = await self.fleet.get(platform, "/_sim/summary")
+            there += Counter(summary["states"]) + Counter({"planned": summary["planned"]})
         ours = await books.states(self.database)
-        there = Counter(f"platform: {state}" for state in states if state not in OVER)
-        here = {f"us: {state}": n for state, n in ours.items() if state not in CLOSED}
-        missing = len(states) - sum(ours.values())
-        return {**there, **here, **({"unknown to us": missing} if missing else {})}
+        there["placed"] -= self._foreign  # they stay so: nobody serves that store
+        missing = there.total() - sum(ours.values())
+        open_there = {f"there: {state}": n for state, n in there.items() if state not in OVER and n}
+        open_here = {f"here: {state}": n for state, n in ours.items() if state not in CLOSED}
+        return {**open_there, **open_here, **({"unknown here": missing} if missing else {})}
 
     async def faults(self, wait_seconds: float = 20) -> list[str]:
         """What `system2 check` finds, with the books of everybody."""

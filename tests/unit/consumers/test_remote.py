@@ -11,7 +11,8 @@ import pytest
 
 from consumers import remote
 from consumers.queues import QUEUES
-from consumers.remote import Limits, RemoteLoop
+from consumers.remote import RemoteLoop
+from consumers.under_way import Limits
 from dispatcher.batches import Alone, OneQueue
 from dispatcher.envelope import Envelope
 from dispatcher.errors import Hopeless, Transient
