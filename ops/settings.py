@@ -23,6 +23,7 @@ BAD_CONFIGURATION = 78
 SWITCHES = frozenset(
     {
         "SYSTEM2_CRASH_AT",
+        "SYSTEM2_CRASH_LOG",
         "SYSTEM2_DEBUG",
         "SYSTEM2_TEST_AMQP_URL",
         "SYSTEM2_TEST_DATABASE_URL",

@@ -192,10 +192,14 @@ async def _groups(fleet: Fleet, place: Place, database: Database) -> dict[str, l
 
 
 async def _broker_pid(management_url: str) -> int:
-    """The number of the broker's process on its own machine."""
-    async with (
-        aiohttp.ClientSession(trust_env=False) as http,
-        http.get(f"{management_url.rstrip('/')}/api/nodes") as answer,
-    ):
-        answer.raise_for_status()
-        return int((await answer.json())[0]["os_pid"])
+    """The number of the broker's process on its own machine. A broker that has just started does
+    not tell it at once.
+    """
+    async with aiohttp.ClientSession(trust_env=False) as http, asyncio.timeout(30):
+        while True:
+            async with http.get(f"{management_url.rstrip('/')}/api/nodes") as answer:
+                answer.raise_for_status()
+                node = (await answer.json())[0]
+            if "os_pid" in node:
+                return int(node["os_pid"])
+            await asyncio.sleep(0.5)

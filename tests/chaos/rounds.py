@@ -33,9 +33,6 @@ _FORGET_A_CONFIRM = Statement(
 _FORGET_A_CURSOR = Statement(
     "forget_a_cursor", "DELETE FROM pull_cursors WHERE channel = 'opendelivery'", ()
 )
-_AN_EVENT = Statement(
-    "an_event", "SELECT events[1] FROM accepted_requests WHERE events <> '{}' LIMIT 1", ()
-)
 
 Plan = Mapping[str, Sequence[str]]
 """Role -> the points at which its processes die in one round."""
@@ -85,7 +82,7 @@ async def send_odd_mail(world: World) -> None:
         mail += [Outgoing(topology.dead, behind, nonsense()) for _ in range(2)]
     last_resort = (topology.quarantine, topology.lost)
     mail += [Outgoing(topology.dead, queue, nonsense()) for queue in last_resort]
-    known = await world.database.fetchval(_AN_EVENT)
+    known = await world.known_event()
     await world.publisher.publish(mail)
     if known is not None:
         await world.publisher.publish([Outgoing(topology.dead, topology.lost, known)])
@@ -137,16 +134,17 @@ class Round:
             for point in self._plan[role]:
                 if role == "producer":
                     await leave_behind(self._world)
-                await self._die(role, point)
+                await self.die(role, point)
             await self._world.start(role)
 
     async def _all_at_once(self, role: str) -> None:
         names = [role, *(f"{role}.{n}" for n in range(1, len(self._plan[role])))]
         victims = zip(names, self._plan[role], strict=False)
-        await together(*(self._die(*victim) for victim in victims))
+        await together(*(self.die(*victim) for victim in victims))
         await self._world.start(role)
 
-    async def _die(self, member: str, point: str) -> None:
+    async def die(self, member: str, point: str) -> None:
+        """Start a member that is down, and see it die at its point."""
         fleet = self._world.fleet
         try:
             await self._start_armed(member, point)

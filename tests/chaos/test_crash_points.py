@@ -6,14 +6,15 @@ The points are those that a recorded round passes, so that a new one needs no li
 
 import asyncio
 from collections.abc import Coroutine, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
 from ops.stack.local import Endpoints
 from tests.architecture.test_crash_points import places
-from tests.chaos.rounds import Recorded, Round, recorded
-from tests.chaos.world import World, world
+from tests.chaos.rounds import DEATH_SECONDS, Recorded, Round, recorded
+from tests.chaos.world import MEAL, NOBODYS_STORE, World, until, world
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -60,3 +61,27 @@ def test_a_death_at_each_of_these_points_leaves_books_that_agree(stage: Stage, n
     plan = stage.recorded.plan(number, ROUNDS)
     stage.run(Round(stage.world, plan).run())
     assert stage.run(stage.world.faults()) == [], f"after deaths at {plan}"
+
+
+def test_what_a_dead_puller_accepted_is_published_although_the_platform_tells_more_by_now(
+    stage: Stage,
+) -> None:
+    stage.run(left_by_a_puller(stage.world))
+    assert stage.run(stage.world.faults()) == []
+
+
+async def left_by_a_puller(world: World) -> None:
+    """The next look finds the order cancelled: another payload, under another key."""
+    await world.fleet.post("meituan", "/_sim/settings", {"push": False})
+    await world.fleet.kill("takeaway")
+    await world.order("meituan", {**MEAL, "cancel_after": 0.3})
+    await Round(world, {}).die("takeaway", "puller.accept.after")
+    await until(partial(still_wanted, world), "nobody cancels", DEATH_SECONDS)
+    await world.start("takeaway")
+    await world.settled()
+
+
+async def still_wanted(world: World) -> int:
+    """How many orders of stores of ours nobody has answered or cancelled."""
+    states = (await world.fleet.get("meituan", "/_sim/books"))["orders"]
+    return sum(o["state"] == "placed" and o["store_code"] != NOBODYS_STORE for o in states)

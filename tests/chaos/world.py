@@ -24,6 +24,7 @@ from ops.wiring import topology_of
 from storage import books
 from storage.database import Database
 from storage.migrate import migrate
+from storage.queries import Statement
 
 CHAIN = Path(__file__).parent / "chain.toml"
 PLATFORMS = ("meituan", "opendelivery")
@@ -51,6 +52,10 @@ CANCELLED: Mapping[str, Any] = {
     "store": "SILENT", "lines": [{"sku": "NOODLE"}], "cancel_after": 0.7,
 }  # fmt: skip
 HANDFUL = (MEAL, SHORT, REFUSED, CANCELLED)
+
+_AN_EVENT = Statement(
+    "an_event", "SELECT events[1] FROM accepted_requests WHERE events <> '{}' LIMIT 1", ()
+)
 
 
 class World:
@@ -114,6 +119,11 @@ class World:
         wish = {"store": "COOKS", "count": half, "per_second": half / seconds}
         for platform in PLATFORMS:
             await self.order(platform, {**wish, "cancel_rate": 0.1, "cancel_after": 0.7})
+
+    async def known_event(self) -> bytes | None:
+        """An event that was accepted before, if there is any: to send it again does no harm."""
+        known: bytes | None = await self.database.fetchval(_AN_EVENT)
+        return known
 
     async def planned(self) -> int:
         """How many orders of rushes are still to come."""

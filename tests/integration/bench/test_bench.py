@@ -31,7 +31,7 @@ pytestmark = pytest.mark.timeout(180)
 def endpoints(database_url: str, amqp_url: str, management_url: str) -> Iterator[Endpoints]:
     """Servers of which the benchmark's own database and vhost are taken away again."""
     yield Endpoints(database_url, amqp_url, management_url)
-    own = urlsplit(database_url).path.strip("/") + "_demo"
+    own = urlsplit(database_url).path.strip("/") + "_bench"
     postgres.query(database_url, f'DROP DATABASE IF EXISTS "{own}" WITH (FORCE)')
     delete_vhost(management_url, own)
 

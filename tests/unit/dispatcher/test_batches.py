@@ -331,10 +331,10 @@ def filled(facts: int, births: int, each: int = 1) -> FakeIntake:
 @pytest.mark.parametrize(
     ("facts", "births", "taken"),
     [
-        (1000, 0, (240, 0)),
-        (1000, 1000, (180, 60)),
-        (0, 1000, (0, 60)),
-        (1000, 20, (180, 20)),
+        (1000, 0, (400, 0)),
+        (1000, 1000, (300, 100)),
+        (0, 1000, (0, 100)),
+        (1000, 20, (300, 20)),
     ],
 )
 def test_facts_go_first_and_births_get_a_quarter_of_each_batch(
