@@ -187,6 +187,9 @@ async def consumer_crew(these: Parts, names: Sequence[str]) -> AsyncIterator[Cre
             ):
                 row = next((row for row in rows if row.name == target), None)
                 loops.append(_loop(these, row, desk, tray, given))
+        if pulls:
+            # What a puller that died had accepted; the platform may tell something else by now.
+            loops.append(_backlog(these))
         yield Crew(loops, [intake, solo])
 
 

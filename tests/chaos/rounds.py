@@ -116,8 +116,10 @@ class Round:
         await world.kill_all()
         await customers_come(world)
         await send_odd_mail(world)
+        # First the producer: it must find what an outage left before the others' backlog does.
+        await self._one_after_the_other("producer")
         several = [self._all_at_once(role) for role in ROLES if role not in ALONE]
-        await together(self._one_after_the_other(), *several, self._customers())
+        await together(self._one_after_the_other("http"), *several, self._customers())
         await world.settled()
 
     async def _customers(self) -> None:
@@ -128,14 +130,12 @@ class Round:
                 await send_odd_mail(self._world)
             await asyncio.sleep(BETWEEN_CUSTOMERS_SECONDS)
 
-    async def _one_after_the_other(self) -> None:
-        """The producer first: it must find what an outage left, before the ingress takes it."""
-        for role in ALONE:
-            for point in self._plan[role]:
-                if role == "producer":
-                    await leave_behind(self._world)
-                await self.die(role, point)
-            await self._world.start(role)
+    async def _one_after_the_other(self, role: str) -> None:
+        for point in self._plan[role]:
+            if role == "producer":
+                await leave_behind(self._world)
+            await self.die(role, point)
+        await self._world.start(role)
 
     async def _all_at_once(self, role: str) -> None:
         names = [role, *(f"{role}.{n}" for n in range(1, len(self._plan[role])))]
